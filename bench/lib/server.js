@@ -1,0 +1,50 @@
+// What the benchmarks share: a server in a process of its own, a query over HTTP, and quantiles.
+import { spawn } from 'node:child_process';
+import { request } from 'node:http';
+import { createInterface } from 'node:readline';
+
+/** Starts a server in a folder of its own; resolves when it says that it listens. */
+export async function start(name, args, cwd) {
+  const child = spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'inherit'] });
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  const url = await new Promise((resolve, reject) => {
+    createInterface(child.stdout).on('line', (line) => {
+      const { msg, url } = JSON.parse(line);
+      if (msg === 'listening') resolve(url);
+    });
+    void exited.then((code) => reject(new Error(`${name} ended with ${code}`)));
+  });
+  return {
+    name,
+    url,
+    stop: () => {
+      child.kill('SIGTERM');
+      return exited;
+    },
+  };
+}
+
+/** Runs `sql`; resolves with status and body. */
+export function query(url, agent, sql) {
+  const body = JSON.stringify({ sql });
+  return new Promise((resolve, reject) => {
+    const headers = { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) };
+    const outgoing = request(`${url}/v1/query`, { method: 'POST', agent, headers }, (incoming) => {
+      const pieces = [];
+      incoming.on('data', (piece) => pieces.push(piece));
+      incoming.once('error', reject);
+      incoming.once('end', () => resolve({ status: incoming.statusCode, body: Buffer.concat(pieces) }));
+    });
+    outgoing.once('error', reject);
+    outgoing.end(body);
+  });
+}
+
+export function quantile(values, q) {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];
+}
+
+export function median(values) {
+  return quantile(values, 0.5);
+}

@@ -1,0 +1,29 @@
+// The peer: what a team writes first. One process, Koa, DuckDB embedded through @duckdb/node-api.
+import { DuckDBInstance } from '@duckdb/node-api';
+import Koa from 'koa';
+
+const instance = await DuckDBInstance.create(':memory:', { threads: '2' });
+const app = new Koa();
+
+app.use(async (ctx) => {
+  let body = '';
+  for await (const chunk of ctx.req) body += chunk;
+  const { sql } = JSON.parse(body);
+  const connection = await instance.connect();
+  try {
+    const reader = await connection.runAndReadAll(sql);
+    ctx.body = {
+      columns: reader.columnNames(),
+      data: reader.getRowsJson(),
+      row_count: reader.currentRowCount,
+    };
+  } finally {
+    connection.closeSync();
+  }
+});
+
+const server = app.listen(0, '127.0.0.1', () => {
+  process.stdout.write(
+    `${JSON.stringify({ msg: 'listening', url: `http://127.0.0.1:${server.address().port}` })}\n`,
+  );
+});

@@ -1,0 +1,160 @@
+/** Where a query runs, and within which limits: the request's wishes within what the pool allows. Pure. */
+import type { Config } from '../config/schema.ts';
+import type { SourceConfig } from '../config/sources.ts';
+import { Failure, forbidden } from '../failures.ts';
+import {
+  mayUsePool,
+  mayUseSource,
+  mayWrite,
+  type Principal,
+  requirePool,
+  requireSource,
+} from '../principal.ts';
+import type { Attachment } from '../workers/protocol.ts';
+import type { Job } from './job.ts';
+import type { QueryRequest } from './query.ts';
+
+export interface Placement {
+  readonly pool: string;
+  readonly statement: Job['statement'];
+  readonly timeoutMs: number;
+  readonly queueTimeoutMs: number;
+}
+
+export type PlacementConfig = Pick<Config, 'pools' | 'sources' | 'sql' | 'server'>;
+
+/**
+ * Throws a {@link Failure}: `FORBIDDEN` for a pool or a source that the principal may not use, `INVALID_REQUEST` for
+ * one that is not there.
+ */
+export function placeQuery(request: QueryRequest, config: PlacementConfig): Placement {
+  const { principal } = request;
+  const name = request.pool ?? defaultPool(principal, config);
+  requirePool(principal, name);
+  const pool = Object.hasOwn(config.pools, name) ? config.pools[name] : undefined;
+  if (pool === undefined) {
+    const known = Object.keys(config.pools).filter((other) => mayUsePool(principal, other));
+    throw invalid('pool', `no pool is named ${JSON.stringify(name)}; there are ${known.join(', ')}`);
+  }
+  const { memoryLimit, threads, rowLimit, byteLimit, params, output } = request;
+  const write = config.sql.write && mayWrite(principal) && !request.readOnly;
+  return {
+    pool: name,
+    timeoutMs: Math.min(request.timeoutMs ?? pool.timeout, pool.timeout),
+    queueTimeoutMs: Math.min(request.queueTimeoutMs ?? pool.queue.timeout, pool.queue.timeout),
+    statement: {
+      sql: request.sql,
+      rowFormat: request.rowFormat,
+      maxBytes: config.server.max_result,
+      attachments: [...new Set(request.sources)].map((alias, index) =>
+        attachmentOf(alias, index, config.sources, principal, write),
+      ),
+      write,
+      ...(output === undefined ? {} : { output }),
+      ...(params === undefined ? {} : { params: params as never }),
+      ...(rowLimit === undefined ? {} : { rowLimit }),
+      ...(byteLimit === undefined ? {} : { byteLimit }),
+      ...(memoryLimit === undefined || memoryLimit >= pool.memory_limit ? {} : { memoryLimit }),
+      ...(threads === undefined || threads >= pool.threads ? {} : { threads }),
+    },
+  };
+}
+
+/** The first of the principal's own; where it may use all: `interactive`, else the first that is not for exports. */
+function defaultPool({ name, pools: own }: Principal, { pools }: PlacementConfig): string {
+  if (own !== undefined) {
+    const [first] = own;
+    if (first === undefined) throw forbidden('pool', '*', `${name} may use no pool, and so run no query.`);
+    return first;
+  }
+  const names = Object.keys(pools);
+  if (names.includes('interactive')) return 'interactive';
+  return names.find((name) => name !== 'exports') ?? (names[0] as string);
+}
+
+/** A source of a query that may not write is read-only, whatever its own configuration allows. */
+function attachmentOf(
+  alias: string,
+  index: number,
+  sources: Config['sources'],
+  principal: Principal,
+  write: boolean,
+): Attachment {
+  requireSource(principal, alias);
+  const source = Object.hasOwn(sources, alias) ? sources[alias] : undefined;
+  const attachment = source === undefined ? undefined : toAttachment(alias, source);
+  if (attachment !== undefined) {
+    return 'readOnly' in attachment ? { ...attachment, readOnly: attachment.readOnly || !write } : attachment;
+  }
+  const known = Object.keys(sources).filter((other) => mayUseSource(principal, other));
+  const message =
+    source === undefined
+      ? `no source is named ${JSON.stringify(alias)}; there ${known.length === 0 ? 'are none' : `are ${known.join(', ')}`}`
+      : `sources of kind ${source.kind} cannot be attached yet`;
+  throw invalid(`sources[${index}]`, message);
+}
+
+/** What a worker needs to attach a source; undefined for the kinds it cannot attach yet. */
+export function toAttachment(alias: string, source: SourceConfig): Attachment | undefined {
+  switch (source.kind) {
+    case 'postgres':
+      return { kind: 'postgres', alias, ...server(source), options: postgresOptions(source) };
+    case 'mysql':
+      return { kind: 'mysql', alias, ...server(source), options: mysqlOptions(source) };
+    case 'sqlite':
+      return { kind: 'sqlite', alias, path: source.path, readOnly: source.read_only };
+    case 'files':
+      return { kind: 'files', alias, path: source.path, views: viewsOf(source.views) };
+    default:
+      return undefined;
+  }
+}
+
+function viewsOf(views: Extract<SourceConfig, { kind: 'files' }>['views']) {
+  return Object.entries(views).map(([name, { path, format }]) => ({
+    name,
+    path,
+    ...(format === undefined ? {} : { format }),
+  }));
+}
+
+type ServerSource = Extract<SourceConfig, { kind: 'postgres' | 'mysql' }>;
+
+function server(source: ServerSource) {
+  return {
+    host: source.host,
+    port: source.port,
+    readOnly: source.read_only,
+    ...(source.user === undefined ? {} : { user: source.user }),
+    ...(source.password === undefined ? {} : { password: source.password.reveal() }),
+    ...(source.database === undefined ? {} : { database: source.database }),
+  };
+}
+
+/** libpq's connection parameters (PostgreSQL manual, 34.1.2), none of them secret. */
+function postgresOptions(source: Extract<SourceConfig, { kind: 'postgres' }>): Record<string, string> {
+  return {
+    connect_timeout: String(Math.max(1, Math.ceil(source.connect_timeout / 1_000))),
+    ...(source.ssl_mode === undefined ? {} : { sslmode: source.ssl_mode }),
+    ...(source.ssl_ca === undefined ? {} : { sslrootcert: source.ssl_ca }),
+    ...(source.ssl_cert === undefined ? {} : { sslcert: source.ssl_cert }),
+    ...(source.ssl_key === undefined ? {} : { sslkey: source.ssl_key }),
+    ...(source.statement_timeout === undefined
+      ? {}
+      : { options: `-c statement_timeout=${source.statement_timeout}` }),
+  };
+}
+
+/** Parameters of DuckDB's MySQL extension, none of them secret. */
+function mysqlOptions(source: Extract<SourceConfig, { kind: 'mysql' }>): Record<string, string> {
+  return {
+    ...(source.ssl_mode === undefined ? {} : { ssl_mode: source.ssl_mode }),
+    ...(source.ssl_ca === undefined ? {} : { ssl_ca: source.ssl_ca }),
+    ...(source.ssl_cert === undefined ? {} : { ssl_cert: source.ssl_cert }),
+    ...(source.ssl_key === undefined ? {} : { ssl_key: source.ssl_key }),
+  };
+}
+
+function invalid(path: string, message: string): Failure {
+  return new Failure('INVALID_REQUEST', `${path}: ${message}`, { members: { errors: [{ path, message }] } });
+}

@@ -1,0 +1,457 @@
+/**
+ * The query router: admission, placement, and the one place where a query's state changes.
+ *
+ * Whatever becomes of workers, queues and clients, each submitted query is settled exactly once: with a result or with a
+ * failure. Reports that come too late, about queries that have ended, change nothing.
+ *
+ * A query is always with somebody, a queue or a worker, who reports its end. One whose holder is gone without a word was
+ * still in that actor's mailbox: it goes back to the queue, or is turned away where there is none.
+ */
+import { Failure, shuttingDown, toFailure } from '../failures.ts';
+import type { Principal } from '../principal.ts';
+import type { Events } from '../telemetry/events.ts';
+import type { ActorContext, ActorOptions, AnyActorRef } from './actor.ts';
+import type { Directory, Key } from './directory.ts';
+import type { Job, JobEnd, JobReport, ResultSink } from './job.ts';
+import type { Placement } from './placement.ts';
+import type { PoolQueueMessage } from './pool-queue.ts';
+import type { CancelOutcome, QueryRequest, QueryResult } from './query.ts';
+import { mayBecome, type QueryState } from './query-state.ts';
+import { type PendingQuery, type QueryRecord, type QueryTable, queueMs } from './query-table.ts';
+import { withSourceHint } from './source-hint.ts';
+
+export type QueryRouterMessage =
+  | {
+      readonly type: 'submit';
+      readonly request: QueryRequest;
+      /** Gets the result's bytes as they come. */
+      readonly sink?: ResultSink | undefined;
+      readonly settle: (outcome: QueryResult | Failure) => void;
+    }
+  | {
+      readonly type: 'cancel';
+      readonly queryId: string;
+      /** Who wants it cancelled. */
+      readonly principal: Principal;
+      /** Told once the query has really stopped; undefined for an id that is unknown, or not the principal's to see. */
+      readonly reply: (outcome: CancelOutcome | undefined) => void;
+    }
+  /** The client of this submission is gone; another one that was refused for the same id is none of it. */
+  | { readonly type: 'abandon'; readonly request: QueryRequest; readonly cancelledBy: string }
+  | { readonly type: 'holder-gone'; readonly holder: AnyActorRef }
+  /** The server ends, and waits for no query any more. */
+  | { readonly type: 'turn-away' }
+  | JobReport;
+
+export interface QueryRouterOptions {
+  readonly key: Key<QueryRouterMessage>;
+  readonly directory: Directory;
+  readonly table: QueryTable;
+  /** Decides where a query runs and within which limits; throws a {@link Failure} for what it refuses. */
+  readonly place: (request: QueryRequest) => Placement;
+  readonly queueKey: (pool: string) => Key<PoolQueueMessage>;
+  /** Aliases of the configured sources. */
+  readonly sources: () => readonly string[];
+  /** Why this query is not to run in that pool, for what went before. */
+  readonly refusal: (request: QueryRequest, pool: string) => Failure | undefined;
+  /** How often a read is tried again whose worker died before a byte of it reached the client. */
+  readonly maxRetries: () => number;
+  /** Why a pool without a queue takes no query. */
+  readonly unavailable: (pool: string) => Failure;
+  readonly events: Events;
+}
+
+export function queryRouter(options: QueryRouterOptions): Omit<ActorOptions<QueryRouterMessage>, 'name'> {
+  return {
+    // Bounded by what the HTTP server lets in; a lost report would be a query without an answer.
+    mailbox: Number.POSITIVE_INFINITY,
+    init: (context) => {
+      options.directory.register(options.key, context.self);
+      const router = new QueryRouter(options, context);
+      router.failUnfinished(lostRouter());
+      return {
+        receive: (message) => router.receive(message),
+        terminate: (exit) => {
+          if (exit.kind === 'shutdown') {
+            router.failUnfinished(shuttingDown());
+          }
+        },
+      };
+    },
+  };
+}
+
+/** A query that may have begun is not to be sent again without a thought. */
+export function lostRouter(): Failure {
+  return new Failure('INTERNAL', 'The query router was restarted while it had the query.');
+}
+
+class QueryRouter {
+  readonly #options: QueryRouterOptions;
+  readonly #context: ActorContext<QueryRouterMessage>;
+  readonly #watched = new Set<AnyActorRef>();
+
+  constructor(options: QueryRouterOptions, context: ActorContext<QueryRouterMessage>) {
+    this.#options = options;
+    this.#context = context;
+  }
+
+  receive(message: QueryRouterMessage): void {
+    switch (message.type) {
+      case 'submit':
+        this.#submit(message.request, message.sink, message.settle);
+        return;
+      case 'cancel':
+        this.#cancel(message.queryId, message.principal, message.reply);
+        return;
+      case 'abandon':
+        this.#abandon(message.request, message.cancelledBy);
+        return;
+      case 'turn-away':
+        this.failUnfinished(shuttingDown());
+        return;
+      case 'holder-gone':
+        this.#holderGone(message.holder);
+        return;
+      case 'ended':
+        this.#ended(message.queryId, message.end);
+        return;
+      case 'dispatched':
+      case 'running':
+      case 'streaming':
+      case 'requeued':
+        this.#progress(message);
+        return;
+      default:
+        message satisfies never;
+    }
+  }
+
+  /** For a router that begins or ends: nobody else would answer these, nor free their workers. */
+  failUnfinished(failure: Failure): void {
+    for (const record of this.#options.table.unfinished()) {
+      if (record.pending !== undefined) stopJob(record.pending, 'the server');
+      if (record.startedAt !== undefined) {
+        record.runMs = record.ranMs + this.#context.system.clock.now() - record.startedAt;
+      }
+      this.#settle(record, 'failed', failure);
+    }
+  }
+
+  #submit(
+    request: QueryRequest,
+    sink: ResultSink | undefined,
+    settle: (outcome: QueryResult | Failure) => void,
+  ): void {
+    const { table, place } = this.#options;
+    if (table.find(request.queryId) !== undefined) {
+      settle(new Failure('QUERY_ID_REUSED', `The query_id ${request.queryId} is taken; choose another one.`));
+      return;
+    }
+    let placement: Placement;
+    try {
+      placement = place(request);
+    } catch (error) {
+      settle(toFailure(error));
+      return;
+    }
+    const refusal = this.#options.refusal(request, placement.pool);
+    if (refusal !== undefined) {
+      settle(refusal);
+      return;
+    }
+    const { record, job } = this.#admit(request, placement, sink, settle);
+    this.#toQueue(record, job, { type: 'enqueue', job });
+  }
+
+  #toQueue(record: QueryRecord, job: Job, message: PoolQueueMessage): void {
+    const { directory, queueKey, unavailable } = this.#options;
+    const queue = directory.whereis(queueKey(record.pool));
+    if (queue?.tell(message) !== 'accepted') {
+      this.#settle(record, 'failed', unavailable(record.pool));
+      return;
+    }
+    job.holder = queue;
+    this.#watch(job);
+    if (record.state !== 'queued') this.#to(record, 'queued');
+  }
+
+  #admit(
+    request: QueryRequest,
+    placement: Placement,
+    stream: ResultSink | undefined,
+    settle: (outcome: QueryResult | Failure) => void,
+  ): { readonly record: QueryRecord; readonly job: Job } {
+    const now = this.#context.system.clock.now();
+    const { queryId, principal, tags } = request;
+    const buffer = new BufferSink();
+    const job: Job = {
+      queryId,
+      ticket: this.#options.table.takeTicket(),
+      statement: placement.statement,
+      timeoutMs: placement.timeoutMs,
+      queueTimeoutMs: placement.queueTimeoutMs,
+      queueDeadline: now + placement.queueTimeoutMs,
+      origin: { principal, sources: request.sources },
+      ranMs: 0,
+      attempt: 1,
+      sink: stream ?? buffer,
+      cancelledBy: undefined,
+      holder: undefined,
+    };
+    const record: QueryRecord = {
+      queryId,
+      principal: principal.name,
+      tags,
+      pool: placement.pool,
+      pending: {
+        request,
+        job,
+        settle: (outcome) =>
+          settle(outcome instanceof Failure ? outcome : { ...outcome, body: buffer.take() }),
+        onEnd: [],
+      },
+      submittedAt: Date.now(),
+      receivedAt: now,
+      state: 'received',
+      startedAt: undefined,
+      ranMs: 0,
+      crash: undefined,
+      endedAt: undefined,
+      runMs: 0,
+      rows: undefined,
+      bytes: undefined,
+      attempts: 0,
+      worker: undefined,
+      failure: undefined,
+    };
+    this.#options.table.add(record);
+    this.#to(record, 'admitted');
+    this.#options.events.emit('query.started', {
+      queryId,
+      pool: placement.pool,
+      principal: principal.name,
+      sources: request.sources,
+      tags,
+    });
+    return { record, job };
+  }
+
+  #progress(report: Exclude<JobReport, { type: 'ended' }>): void {
+    const record = this.#options.table.find(report.queryId);
+    if (record?.pending === undefined) return;
+    this.#watch(record.pending.job);
+    switch (report.type) {
+      case 'dispatched':
+        record.worker = report.worker;
+        this.#to(record, 'dispatched');
+        return;
+      case 'running':
+        record.startedAt = this.#context.system.clock.now();
+        record.attempts += 1;
+        this.#to(record, 'running');
+        return;
+      case 'streaming':
+        this.#to(record, 'streaming');
+        return;
+      case 'requeued':
+        this.#notBegun(record);
+        this.#to(record, 'queued');
+        return;
+      default:
+        report satisfies never;
+    }
+  }
+
+  #notBegun(record: QueryRecord): void {
+    if (record.startedAt !== undefined) record.attempts -= 1;
+    record.startedAt = undefined;
+    record.worker = undefined;
+  }
+
+  #ended(queryId: string, end: JobEnd): void {
+    const record = this.#options.table.find(queryId);
+    if (record?.pending === undefined) return;
+    if (!end.ok && this.#retried(record, record.pending.job, end)) return;
+    record.runMs = record.ranMs + end.runMs;
+    if (!end.ok) {
+      const state = end.failure.code === 'QUERY_CANCELLED' ? 'cancelled' : 'failed';
+      const failure = withSourceHint(end.failure, record.pending.request, this.#options.sources());
+      this.#settle(record, state, failure, end.killed);
+      return;
+    }
+    record.rows = end.rows;
+    record.bytes = end.bytes;
+    const totalMs = this.#context.system.clock.now() - record.receivedAt;
+    this.#settle(record, 'succeeded', {
+      body: [],
+      rowCount: end.rows,
+      truncated: end.truncated,
+      stats: {
+        queueMs: queueMs(record, this.#context.system.clock.now()),
+        runMs: record.runMs,
+        totalMs,
+        rows: end.rows,
+        bytes: end.bytes,
+        peakMemoryBytes: end.peakMemoryBytes,
+        worker: record.worker ?? '',
+        attempts: record.attempts,
+      },
+    });
+  }
+
+  /**
+   * Sends a query to a worker once more, to its old place in the queue and with what is left of its times. Its place among
+   * those that begin is by then that of a query which has crashed a worker: whoever admits it there knows that.
+   */
+  #retried(record: QueryRecord, job: Job, end: Extract<JobEnd, { ok: false }>): boolean {
+    if (end.mayRetry !== true || job.cancelledBy !== undefined || job.sink.committed) return false;
+    if (record.attempts > this.#options.maxRetries()) return false;
+    const startedAt = record.startedAt ?? record.receivedAt;
+    const now = this.#context.system.clock.now();
+    const waitLeftMs = job.queueDeadline - startedAt;
+    if (job.ranMs + end.runMs >= job.timeoutMs || waitLeftMs <= 0) return false;
+    const queue = this.#options.directory.whereis(this.#options.queueKey(record.pool));
+    if (queue === undefined) return false;
+    job.attempt += 1;
+    job.ranMs += end.runMs;
+    record.ranMs = job.ranMs;
+    job.queueDeadline = now + waitLeftMs;
+    job.sink.reset();
+    record.startedAt = undefined;
+    record.worker = undefined;
+    record.crash = end.failure;
+    this.#to(record, 'queued');
+    this.#options.events.emit('query.retried', {
+      queryId: record.queryId,
+      pool: record.pool,
+      attempts: record.attempts,
+      crashId: end.failure.members.crash_id as string | undefined,
+    });
+    this.#toQueue(record, job, { type: 'requeue', ref: queue, jobs: [job] });
+    return true;
+  }
+
+  #cancel(queryId: string, principal: Principal, reply: (outcome: CancelOutcome | undefined) => void): void {
+    const record = this.#options.table.findFor(principal, queryId);
+    if (record === undefined) {
+      reply(undefined);
+      return;
+    }
+    if (record.pending === undefined) {
+      reply('already_finished');
+      return;
+    }
+    record.pending.onEnd.push(reply);
+    stopJob(record.pending, principal.name);
+  }
+
+  #abandon(request: QueryRequest, cancelledBy: string): void {
+    const pending = this.#options.table.find(request.queryId)?.pending;
+    if (pending?.request === request) stopJob(pending, cancelledBy);
+  }
+
+  #watch({ holder }: Job): void {
+    if (holder === undefined || this.#watched.has(holder)) return;
+    this.#watched.add(holder);
+    this.#context.watch(holder, () => ({ type: 'holder-gone', holder }));
+  }
+
+  #holderGone(holder: AnyActorRef): void {
+    this.#watched.delete(holder);
+    for (const record of this.#options.table.unfinished()) {
+      const job = record.pending?.job;
+      if (job?.holder !== holder) continue;
+      this.#notBegun(record);
+      this.#toQueue(record, job, { type: 'requeue', ref: holder, jobs: [job] });
+    }
+  }
+
+  #settle(record: QueryRecord, state: QueryState, ended: QueryResult | Failure, killed = false): void {
+    const { pending } = record;
+    if (pending === undefined) return;
+    const outcome = ended instanceof Failure ? failureToTell(record, state, ended) : ended;
+    record.pending = undefined;
+    this.#to(record, state);
+    record.endedAt = this.#context.system.clock.now();
+    if (outcome instanceof Failure) record.failure = outcome;
+    this.#options.table.retire(record);
+    pending.settle(outcome);
+    for (const onEnd of pending.onEnd) {
+      onEnd(state === 'cancelled' ? (killed ? 'killed' : 'cancelled') : 'already_finished');
+    }
+    const view = this.#options.table.view(record);
+    this.#options.events.emit('query.ended', {
+      queryId: view.queryId,
+      pool: view.pool,
+      principal: view.principal,
+      outcome: outcome instanceof Failure ? outcome.code : 'succeeded',
+      queueMs: view.queueMs,
+      runMs: view.runMs,
+      totalMs: record.endedAt - record.receivedAt,
+      rows: view.rows,
+      bytes: view.bytes,
+      worker: view.worker,
+      attempts: view.attempts,
+      error: outcome instanceof Failure ? outcome.cause : undefined,
+    });
+  }
+
+  /** A transition nobody declared is a fault of ours: counted and logged, and the query goes on to its end. */
+  #to(record: QueryRecord, next: QueryState): void {
+    if (!mayBecome(record.state, next)) {
+      const error = new Error(`query ${record.queryId}: no transition from ${record.state} to ${next}`);
+      this.#options.events.emit('fault', { where: 'query-router', error });
+    }
+    record.state = next;
+  }
+}
+
+/** Whoever has the job next ends it; whoever has it now is told. */
+function stopJob({ job }: PendingQuery, cancelledBy: string): void {
+  job.cancelledBy ??= cancelledBy;
+  job.holder?.tell({ type: 'cancel', queryId: job.queryId });
+}
+
+/** A result that is sent whole: bounded by the `maxBytes` of its statement. */
+class BufferSink implements ResultSink {
+  readonly committed = false;
+  #pieces: Uint8Array[] = [];
+
+  write(bytes: Uint8Array): undefined {
+    this.#pieces.push(bytes);
+  }
+
+  reset(): void {
+    this.#pieces = [];
+  }
+
+  discard(): void {}
+
+  /** The whole of it, which is then with the caller alone. */
+  take(): readonly Uint8Array[] {
+    const pieces = this.#pieces;
+    this.#pieces = [];
+    return pieces;
+  }
+}
+
+/** A second attempt that never began is not what became of the query: its first one is. */
+function failureToTell(
+  { crash, startedAt, attempts }: QueryRecord,
+  state: QueryState,
+  failure: Failure,
+): Failure {
+  if (crash !== undefined && startedAt === undefined && state === 'failed') {
+    return withAttempts(crash, attempts);
+  }
+  return withAttempts(failure, attempts);
+}
+
+function withAttempts(failure: Failure, attempts: number): Failure {
+  if (failure.code !== 'WORKER_CRASHED') return failure;
+  return new Failure(failure.code, failure.message, {
+    members: { ...failure.members, attempts },
+    cause: failure.cause,
+  });
+}

@@ -1,0 +1,156 @@
+/**
+ * The queries the server knows: those on their way, and the last ones that ended.
+ *
+ * Only the router changes it. It outlives the router's incarnations, so that a query whose router died is answered by the next
+ * one rather than by nobody.
+ */
+import { Failure } from '../failures.ts';
+import { maySeeQueriesOf, type Principal } from '../principal.ts';
+import type { Job } from './job.ts';
+import type { CancelOutcome, QueryFilter, QueryRequest, QueryResult, QueryView } from './query.ts';
+import { isFinal, publicState, type QueryState } from './query-state.ts';
+
+/** What a query needs until it ends. Statement, parameters and result are held by nothing else, and go with it. */
+export interface PendingQuery {
+  readonly request: QueryRequest;
+  readonly job: Job;
+  /** To be called once. */
+  readonly settle: (outcome: QueryResult | Failure) => void;
+  readonly onEnd: ((outcome: CancelOutcome) => void)[];
+}
+
+export interface QueryRecord {
+  readonly queryId: string;
+  /** The name of whoever sent it. */
+  readonly principal: string;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly pool: string;
+  /** Undefined once it has ended. */
+  pending: PendingQuery | undefined;
+  /** Milliseconds since the epoch. */
+  readonly submittedAt: number;
+  /** On the actor system's clock. */
+  readonly receivedAt: number;
+  state: QueryState;
+  /** Of the attempt at hand. */
+  startedAt: number | undefined;
+  /** Milliseconds that earlier attempts ran. */
+  ranMs: number;
+  /** What the last attempt died of; what the client hears unless another attempt begins. */
+  crash: Failure | undefined;
+  endedAt: number | undefined;
+  runMs: number;
+  rows: number | undefined;
+  bytes: number | undefined;
+  attempts: number;
+  worker: string | undefined;
+  failure: Failure | undefined;
+}
+
+export class QueryTable {
+  readonly #records = new Map<string, QueryRecord>();
+  /** Ended ones, oldest first. */
+  readonly #ended: string[] = [];
+  readonly #keep: number;
+  readonly #now: () => number;
+  #tickets = 0;
+
+  /** Keeps the last `keep` ended queries; `now` is the actor system's clock. */
+  constructor(keep: number, now: () => number) {
+    this.#keep = keep;
+    this.#now = now;
+  }
+
+  /** The number of the next query to be admitted. */
+  takeTicket(): number {
+    this.#tickets += 1;
+    return this.#tickets;
+  }
+
+  add(record: QueryRecord): void {
+    this.#records.set(record.queryId, record);
+  }
+
+  find(queryId: string): QueryRecord | undefined {
+    return this.#records.get(queryId);
+  }
+
+  /** As {@link find}, for one who may not see every query. */
+  findFor(principal: Principal, queryId: string): QueryRecord | undefined {
+    const record = this.find(queryId);
+    return record !== undefined && maySeeQueriesOf(principal, record.principal) ? record : undefined;
+  }
+
+  unfinished(): QueryRecord[] {
+    return [...this.#records.values()].filter(({ state }) => !isFinal(state));
+  }
+
+  /** To be told of each record that has reached a final state. */
+  retire(record: QueryRecord): void {
+    this.#ended.push(record.queryId);
+    while (this.#ended.length > this.#keep) this.#records.delete(this.#ended.shift() as string);
+  }
+
+  view(record: QueryRecord): QueryView {
+    const now = record.endedAt ?? this.#now();
+    return {
+      queryId: record.queryId,
+      state: publicState(record.state),
+      pool: record.pool,
+      principal: record.principal,
+      submittedAt: record.submittedAt,
+      queueMs: queueMs(record, now),
+      runMs: isFinal(record.state)
+        ? record.runMs
+        : record.startedAt === undefined
+          ? record.ranMs
+          : record.ranMs + now - record.startedAt,
+      rows: record.rows,
+      bytes: record.bytes,
+      attempts: record.attempts,
+      worker: record.worker,
+      error: record.failure,
+      tags: record.tags,
+    };
+  }
+
+  /**
+   * What the principal may see, newest first. The cursor is the id of the last one shown, and so one of these; one that
+   * it may not see is as unknown as one that never was.
+   */
+  list(
+    filter: QueryFilter,
+    principal: Principal,
+  ): { queries: readonly QueryView[]; next: string | undefined } {
+    const newest = [...this.#records.values()]
+      .filter((record) => maySeeQueriesOf(principal, record.principal))
+      .reverse();
+    const start = filter.cursor === undefined ? 0 : this.#after(newest, filter.cursor);
+    const matching = newest
+      .slice(start)
+      .map((record) => this.view(record))
+      .filter((view) => filter.state === undefined || view.state === filter.state)
+      .filter((view) => filter.pool === undefined || view.pool === filter.pool);
+    const queries = matching.slice(0, filter.limit);
+    const last = matching.length > filter.limit ? queries.at(-1) : undefined;
+    return {
+      queries,
+      next: last === undefined ? undefined : Buffer.from(last.queryId).toString('base64url'),
+    };
+  }
+
+  #after(newest: readonly QueryRecord[], cursor: string): number {
+    const queryId = Buffer.from(cursor, 'base64url').toString();
+    const index = newest.findIndex((record) => record.queryId === queryId);
+    if (index !== -1) return index + 1;
+    const message = 'this cursor is none of ours, or too old; begin without one';
+    throw new Failure('INVALID_REQUEST', `cursor: ${message}`, {
+      members: { errors: [{ path: 'cursor', message }] },
+    });
+  }
+}
+
+/** Milliseconds it waited for its worker, for every one of its attempts. */
+export function queueMs({ startedAt, receivedAt, ranMs }: QueryRecord, now: number): number {
+  return Math.max(0, (startedAt ?? now) - receivedAt - ranMs);
+}

@@ -1,0 +1,112 @@
+/**
+ * A query as the API process knows it: what was asked, what became of it, and the service that answers both.
+ * Results are opaque bytes here; only a worker ever looks at a row.
+ */
+import type { Failure } from '../failures.ts';
+import type { Principal } from '../principal.ts';
+import type { ResultOutput } from '../workers/protocol.ts';
+import type { ResultSink } from './job.ts';
+
+/** A DuckDB value as it stands in `params`: a JSON value, or one with its type said. */
+export type QueryParameter = unknown;
+
+export interface QueryRequest {
+  /** The client's `query_id`, or one made for it. */
+  readonly queryId: string;
+  readonly sql: string;
+  /** An array for `?` and `$1`, a record for `$name`. */
+  readonly params: readonly QueryParameter[] | Readonly<Record<string, QueryParameter>> | undefined;
+  readonly rowFormat: 'arrays' | 'objects';
+  /** What a result is streamed as; undefined for the JSON reply. */
+  readonly output: ResultOutput | undefined;
+  /** Aliases of configured sources. */
+  readonly sources: readonly string[];
+  readonly pool: string | undefined;
+  readonly timeoutMs: number | undefined;
+  readonly queueTimeoutMs: number | undefined;
+  readonly rowLimit: number | undefined;
+  /** Bytes of `data`; the result stops before it is passed. */
+  readonly byteLimit: number | undefined;
+  /** Bytes. */
+  readonly memoryLimit: number | undefined;
+  readonly threads: number | undefined;
+  /** True where statements that write are refused whatever the configuration says (`GET /v1/query`). */
+  readonly readOnly: boolean;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly principal: Principal;
+}
+
+export interface QueryStats {
+  readonly queueMs: number;
+  readonly runMs: number;
+  readonly totalMs: number;
+  readonly rows: number;
+  readonly bytes: number;
+  readonly peakMemoryBytes: number;
+  /** The id of the worker that ran it. */
+  readonly worker: string;
+  readonly attempts: number;
+}
+
+export interface QueryResult {
+  /** The members `"columns":[...],"data":[...]` of the JSON reply, encoded by the worker, in pieces. Nothing where it was streamed. */
+  readonly body: readonly Uint8Array[];
+  readonly rowCount: number;
+  readonly truncated: boolean;
+  readonly stats: QueryStats;
+}
+
+/** The states a client sees; the router's own are finer. */
+export type QueryPublicState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+
+/** One line of `GET /v1/queries`. Times in milliseconds, `submittedAt` since the epoch. */
+export interface QueryView {
+  readonly queryId: string;
+  readonly state: QueryPublicState;
+  readonly pool: string;
+  /** The name of whoever sent it. */
+  readonly principal: string;
+  readonly submittedAt: number;
+  readonly queueMs: number;
+  readonly runMs: number;
+  readonly rows: number | undefined;
+  readonly bytes: number | undefined;
+  readonly attempts: number;
+  readonly worker: string | undefined;
+  readonly error: Failure | undefined;
+  readonly tags: Readonly<Record<string, string>>;
+}
+
+export type CancelOutcome = 'cancelled' | 'killed' | 'already_finished';
+
+export interface RunningQuery {
+  readonly queryId: string;
+  /** Settles exactly once: with the result, or with a {@link Failure}. */
+  readonly result: Promise<QueryResult>;
+  /** The client is gone: stop the query. Nothing happens if it has ended. */
+  abandon(): void;
+}
+
+export interface QueryFilter {
+  readonly state: QueryPublicState | undefined;
+  readonly pool: string | undefined;
+  readonly limit: number;
+  readonly cursor: string | undefined;
+}
+
+/** A query that a principal may not see is to it a query that does not exist. */
+export interface QueryService {
+  /**
+   * Never throws: refusals (unknown pool, full queue, reused id) are rejections of `result`. A `sink` gets the bytes as they
+   * come; without one they are the result's `body`.
+   */
+  run(request: QueryRequest, sink?: ResultSink): RunningQuery;
+  get(queryId: string, principal: Principal): QueryView | undefined;
+  /** Newest first. `next` continues the listing. Throws a {@link Failure} for a cursor that is not ours. */
+  list(
+    filter: QueryFilter,
+    principal: Principal,
+  ): { readonly queries: readonly QueryView[]; readonly next: string | undefined };
+  /** In the name of the principal. Resolves once the query has really stopped; `undefined` for an unknown id. */
+  cancel(queryId: string, principal: Principal): Promise<CancelOutcome | undefined>;
+}

@@ -1,0 +1,21 @@
+/** The mistake everybody makes first: a query names a source that its request does not attach. */
+import { Failure } from '../failures.ts';
+import { mayUseSource } from '../principal.ts';
+import type { QueryRequest } from './query.ts';
+
+/** The same failure, with what to do where DuckDB does not know a name that is a source's, and one that the client may use. */
+export function withSourceHint(failure: Failure, request: QueryRequest, aliases: readonly string[]): Failure {
+  if (failure.code !== 'SQL_ERROR') return failure;
+  const missing = aliases.find(
+    (alias) =>
+      !request.sources.includes(alias) &&
+      mayUseSource(request.principal, alias) &&
+      new RegExp(`["' ]${alias}["'.!]`, 'i').test(failure.message),
+  );
+  if (missing === undefined) return failure;
+  const hint = `${missing} is a configured source: name it in the request's sources.`;
+  return new Failure('SQL_ERROR', `${failure.message}\n${hint}`, {
+    members: failure.members,
+    cause: failure.cause,
+  });
+}

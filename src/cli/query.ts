@@ -1,0 +1,196 @@
+/**
+ * `duckcoop query`: one query, its result on standard output or in a file, everything else on standard error.
+ * Ctrl-C cancels the query on the server before the command ends.
+ */
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { ProblemError, readText, type Server, send, serverFrom } from './client.ts';
+import { CliError, EXIT, messageOf } from './exit.ts';
+import type { OutputFormat } from './formats.ts';
+import { type Interrupt, interrupt } from './interrupt.ts';
+import { fileOutput, type Output, ReaderGone, standardOutput } from './output.ts';
+import { parseParams } from './params.ts';
+import { formatProblem } from './problem.ts';
+import { showProgress } from './progress.ts';
+import { type Column, formatTable } from './table.ts';
+
+export interface QueryOptions {
+  readonly url?: string;
+  readonly keyFile?: string;
+  readonly format: OutputFormat;
+  readonly source?: readonly string[];
+  readonly session?: string;
+  readonly param?: readonly string[];
+  /** Rows at most; a table has its own default, everything else none. */
+  readonly limit?: number;
+  /** A file; standard output without. */
+  readonly output?: string;
+}
+
+/** A table is held in memory and read by a person; whoever wants more asks for it, or for another format. */
+const TABLE_ROWS = 10_000;
+/** How long the server may take to confirm that it has stopped the query. */
+const CANCEL_TIMEOUT = 10_000;
+
+const BINARY: ReadonlySet<OutputFormat> = new Set(['arrow', 'parquet']);
+
+/** `-` reads the SQL from standard input. Rejects with {@link CliError} for everything that goes wrong. */
+export async function queryCommand(sql: string, options: QueryOptions): Promise<void> {
+  const server = serverFrom(options);
+  const { format } = options;
+  if (BINARY.has(format) && options.output === undefined && process.stdout.isTTY) {
+    throw new CliError(EXIT.usage, `${format} is not for a terminal: name a file with -o, or pipe it on`);
+  }
+  const params = parseParams(options.param ?? []);
+  const output = options.output === undefined ? standardOutput() : await fileOutput(options.output);
+  const limit = options.limit ?? (format === 'table' ? TABLE_ROWS : undefined);
+  const queryId = randomUUID();
+  const body = {
+    sql: sql === '-' ? await readText(process.stdin as unknown as IncomingMessage) : sql,
+    query_id: queryId,
+    format: format === 'table' ? 'json' : format,
+    ...(params !== undefined && { params }),
+    ...(options.source !== undefined && { sources: options.source }),
+    ...(options.session !== undefined && { session: options.session }),
+    ...(limit !== undefined && { row_limit: limit }),
+  };
+
+  const interrupted = interrupt();
+  try {
+    await cancellable(server, queryId, interrupted, async (signal) => {
+      const reply = await withProgress(send(server, 'POST', 'v1/query', { body, signal }));
+      if (format === 'table') await writeTable(reply, output, options.output === undefined);
+      else await output.write(wholeOnly(reply, format !== 'json'));
+    });
+  } catch (error) {
+    throw await explained(error, server, queryId);
+  } finally {
+    interrupted.release();
+  }
+}
+
+/**
+ * Runs `work`. An interrupt, or a reader that has gone, first stops the query on the server, and only then the
+ * connection, so that the server's answer is an answer about this query.
+ */
+async function cancellable(
+  server: Server,
+  queryId: string,
+  interrupted: Interrupt,
+  work: (signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const connection = new AbortController();
+  let cancelling: Promise<CliError> | undefined;
+  interrupted.signal.addEventListener('abort', () => {
+    cancelling = cancel(server, queryId).then((result) => {
+      connection.abort(result);
+      return result;
+    });
+  });
+  try {
+    await work(connection.signal);
+  } catch (error) {
+    if (error instanceof ReaderGone) {
+      await cancel(server, queryId);
+      return;
+    }
+    if (cancelling === undefined) throw error;
+  }
+  if (cancelling !== undefined) throw await cancelling;
+}
+
+/** The end of an interrupted command: what the server said about its query. */
+async function cancel(server: Server, queryId: string): Promise<CliError> {
+  const path = `v1/queries/${encodeURIComponent(queryId)}`;
+  try {
+    const reply = await send(server, 'DELETE', path, { signal: AbortSignal.timeout(CANCEL_TIMEOUT) });
+    const { outcome } = JSON.parse(await readText(reply)) as { outcome?: unknown };
+    return cancelled(`interrupted; the server says: ${String(outcome)}`);
+  } catch (error) {
+    const why = error instanceof ProblemError ? oneLine(error) : messageOf(error);
+    return cancelled(
+      `interrupted, but the server did not confirm it (${why}); query ${queryId} may still run`,
+      error,
+    );
+  }
+}
+
+function cancelled(message: string, cause?: unknown): CliError {
+  return new CliError(EXIT.failed, message, { code: 'QUERY_CANCELLED', cause });
+}
+
+function oneLine({ problem }: ProblemError): string {
+  return `${problem.code}: ${problem.detail}`;
+}
+
+async function withProgress(reply: Promise<IncomingMessage>): Promise<IncomingMessage> {
+  const done = showProgress(process.stderr);
+  try {
+    return await reply;
+  } finally {
+    done();
+  }
+}
+
+interface JsonReply {
+  readonly columns: readonly Column[];
+  readonly data: readonly (readonly unknown[])[];
+  readonly row_count: number;
+  readonly truncated?: boolean;
+  readonly stats?: { readonly total_ms?: number };
+}
+
+async function writeTable(reply: IncomingMessage, output: Output, forPeople: boolean): Promise<void> {
+  const result = JSON.parse(await readText(reply)) as JsonReply;
+  const width = forPeople && process.stdout.isTTY ? process.stdout.columns : undefined;
+  const text = result.columns.length === 0 ? '' : `${formatTable(result.columns, result.data, width)}\n`;
+  await output.write(Readable.from([text]));
+  const count = `${result.row_count} ${result.row_count === 1 ? 'row' : 'rows'}`;
+  const cut =
+    result.truncated === true ? ', and there are more: --limit takes them, or another --format' : '';
+  const time = result.stats?.total_ms === undefined ? '' : ` in ${result.stats.total_ms} ms`;
+  process.stderr.write(`${count}${time}${cut}\n`);
+}
+
+/** The bytes of a reply, which fail at their end unless the server says there that the query succeeded, where it does say so. */
+function wholeOnly(reply: IncomingMessage, hasTrailers: boolean): Readable {
+  return Readable.from(
+    (async function* () {
+      yield* reply;
+      const status = reply.trailers['x-query-status'];
+      if (status === 'succeeded' || (status === undefined && !hasTrailers)) return;
+      throw new Error(status === undefined ? 'its end is missing' : `the query ended as ${status}`);
+    })(),
+    { objectMode: false },
+  );
+}
+
+async function explained(error: unknown, server: Server, queryId: string): Promise<unknown> {
+  if (error instanceof ProblemError) {
+    const { problem, retryAfter } = error;
+    return new CliError(EXIT.failed, formatProblem(problem, retryAfter), {
+      code: problem.code,
+      cause: error,
+    });
+  }
+  if (error instanceof CliError) return error;
+  if (error instanceof SyntaxError) {
+    return new CliError(EXIT.failed, `the reply is no JSON: ${error.message}`, { cause: error });
+  }
+  const why = (await causeOf(server, queryId)) ?? messageOf(error);
+  return new CliError(EXIT.failed, `the result is not whole: ${why}`, { cause: error });
+}
+
+/** A cut stream carries no reason; the query's entry on the server does. */
+async function causeOf(server: Server, queryId: string): Promise<string | undefined> {
+  try {
+    const path = `v1/queries/${encodeURIComponent(queryId)}`;
+    const reply = await send(server, 'GET', path, { signal: AbortSignal.timeout(2_000) });
+    const { error } = JSON.parse(await readText(reply)) as { error?: { code?: unknown; detail?: unknown } };
+    if (typeof error?.code !== 'string') return undefined;
+    return `${error.code}: ${formatProblem({ ...error, code: error.code, detail: String(error.detail ?? '') })}`;
+  } catch {
+    return undefined;
+  }
+}

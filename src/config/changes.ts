@@ -1,0 +1,71 @@
+/** What a new configuration changes, and how each change takes effect. Pure. */
+import { isMapping, type Path, pathText } from './problems.ts';
+import type { Config } from './schema.ts';
+import { Secret } from './secret.ts';
+
+/**
+ * `in_place`: from now on. `workers_replaced`: for workers that start from now on; those there are drained and replaced one
+ * after the other. `new_version`: queries that begin from now on use it, those that run are not disturbed.
+ * `restart_needed`: not before the server is started anew; what was in force stays in force.
+ */
+export type Effect = 'in_place' | 'workers_replaced' | 'new_version' | 'restart_needed';
+
+export interface ConfigChange {
+  readonly path: string;
+  readonly effect: Effect;
+}
+
+/** The first pattern that a path begins with decides; `*` stands for any name. */
+const EFFECTS: readonly (readonly [readonly string[], Effect])[] = [
+  [['server', 'host'], 'restart_needed'],
+  [['server', 'port'], 'restart_needed'],
+  [['data_dir'], 'restart_needed'],
+  // Whether keys may be done without was checked against the address in the file, which is not the one that is listened on.
+  [['auth', 'mode'], 'restart_needed'],
+  [['exports', 'egress'], 'restart_needed'],
+  [['reload', 'watch'], 'restart_needed'],
+  [['telemetry', 'otlp_endpoint'], 'restart_needed'],
+  [['sources'], 'new_version'],
+  [['extensions'], 'workers_replaced'],
+  [['sql', 'allow_functions'], 'workers_replaced'],
+  [['chaos'], 'workers_replaced'],
+  ...['threads', 'memory_limit', 'memory_hard_limit', 'temp_limit', 'nice', 'start_timeout', 'heartbeat'].map(
+    (key): [string[], Effect] => [['pools', '*', key], 'workers_replaced'],
+  ),
+  [[], 'in_place'],
+];
+
+/** Every value that is not what it was, by its path; never a value itself. */
+export function configChanges(before: Config, after: Config): ConfigChange[] {
+  return differences(before, after, []).map((path) => ({ path: pathText(path), effect: effectOf(path) }));
+}
+
+/** The new configuration with what cannot change while the server runs as it was. */
+export function withoutRestartNeeded(before: Config, after: Config): Config {
+  return {
+    ...after,
+    server: { ...after.server, host: before.server.host, port: before.server.port },
+    data_dir: before.data_dir,
+    auth: { ...after.auth, mode: before.auth.mode },
+    reload: before.reload,
+    exports: { ...after.exports, egress: before.exports.egress },
+    telemetry: { ...after.telemetry, otlp_endpoint: before.telemetry.otlp_endpoint },
+  };
+}
+
+function effectOf(path: Path): Effect {
+  const matches = (pattern: readonly string[]) =>
+    pattern.every((part, index) => index < path.length && (part === '*' || part === path[index]));
+  return EFFECTS.find(([pattern]) => matches(pattern))?.[1] as Effect;
+}
+
+function differences(before: unknown, after: unknown, path: Path): Path[] {
+  if (before instanceof Secret && after instanceof Secret) {
+    return before.reveal() === after.reveal() ? [] : [path];
+  }
+  if (isMapping(before) && isMapping(after) && !(before instanceof Secret) && !(after instanceof Secret)) {
+    const keys = new Set([...Object.keys(before), ...Object.keys(after)]);
+    return [...keys].flatMap((key) => differences(before[key], after[key], [...path, key]));
+  }
+  return JSON.stringify(before) === JSON.stringify(after) ? [] : [path];
+}

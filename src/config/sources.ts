@@ -1,0 +1,179 @@
+/**
+ * Sources: what a query may be given to read, one schema a kind.
+ * Credentials are {@link Secret}s; paths are absolute once the configuration is loaded; durations are milliseconds.
+ */
+import { z } from 'zod';
+import {
+  flag,
+  host,
+  IDENTIFIER,
+  mapping,
+  type NameRule,
+  named,
+  oneOf,
+  port,
+  secret,
+  text,
+  url,
+} from './fields.ts';
+import { duration } from './units.ts';
+
+/** Aliases become database names in DuckDB, which has these already. */
+export const SOURCE_ALIAS: NameRule = {
+  ...IDENTIFIER,
+  taken: ['main', 'temp', 'system', 'memory', 'pg_catalog', 'information_schema'],
+};
+
+const readOnly = flag().default(true);
+
+const RELATIVE =
+  'expected a path below the source, such as "events/*.parquet", without ".." and not absolute';
+
+/** Names for what lies under a source: `events: "events/*.parquet"`, or with its format where the name does not tell. */
+const views = named(
+  z.preprocess(
+    (value) => (typeof value === 'string' ? { path: value } : value),
+    mapping({
+      /** Path or glob below the source. */
+      path: text(RELATIVE).refine(staysBelow, { error: RELATIVE }),
+      format: oneOf(['parquet', 'csv', 'json']).optional(),
+    }),
+  ),
+  IDENTIFIER,
+);
+
+/** Keys of every database server. */
+const server = {
+  host: host(),
+  user: text(),
+  password: secret().optional(),
+  /** Path of the certificate authority's certificate. */
+  ssl_ca: text().optional(),
+  /** Path of the client's certificate; needs `ssl_key`. */
+  ssl_cert: text().optional(),
+  /** Path of the client's key; needs `ssl_cert`. */
+  ssl_key: text().optional(),
+  /** Milliseconds. */
+  connect_timeout: duration().prefault('10s'),
+  /** Milliseconds the server itself gives a statement; without it the query's own deadline rules. */
+  statement_timeout: duration().optional(),
+  read_only: readOnly,
+};
+
+const postgres = mapping({
+  kind: z.literal('postgres'),
+  ...server,
+  port: port(1).default(5432),
+  database: text(),
+  /** libpq's `sslmode`. */
+  ssl_mode: oneOf(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']).default('prefer'),
+});
+
+const mysql = mapping({
+  kind: z.literal('mysql'),
+  ...server,
+  port: port(1).default(3306),
+  database: text().optional(),
+  ssl_mode: oneOf(['disabled', 'preferred', 'required', 'verify_ca', 'verify_identity']).default('preferred'),
+});
+
+const sqlite = mapping({ kind: z.literal('sqlite'), path: text(), read_only: readOnly });
+
+const duckdb = mapping({ kind: z.literal('duckdb'), path: text(), read_only: readOnly });
+
+const ENDPOINT =
+  'expected host or host:port, without https:// before it (use_ssl says that) or a path behind it';
+
+const s3 = mapping({
+  kind: z.literal('s3'),
+  bucket: text('expected the name of a bucket').regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, {
+    error: 'expected the name of a bucket',
+  }),
+  /** `host` or `host:port`; Amazon's own when not given. */
+  endpoint: text(ENDPOINT)
+    .regex(/^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?$/, { error: ENDPOINT })
+    .optional(),
+  region: text().default('us-east-1'),
+  /** With `secret`, or neither for a bucket that is open to all. */
+  key_id: secret().optional(),
+  secret: secret().optional(),
+  session_token: secret().optional(),
+  url_style: oneOf(['vhost', 'path']).default('vhost'),
+  use_ssl: flag().default(true),
+  /** Only paths below it may be read; the whole bucket when empty. */
+  prefix: z.string({ error: RELATIVE }).refine(staysBelow, { error: RELATIVE }).default(''),
+  views,
+  read_only: readOnly,
+});
+
+const http = mapping({
+  kind: z.literal('http'),
+  /** Only addresses below it may be read. */
+  url: url(),
+  bearer_token: secret().optional(),
+  views,
+  read_only: z.literal(true, { error: 'expected true: http sources are only read' }).default(true),
+});
+
+const files = mapping({
+  kind: z.literal('files'),
+  /** A folder. */
+  path: text(),
+  views,
+  read_only: readOnly,
+});
+
+const CATALOG =
+  'expected the path of a catalog file (with a / or a . in it), or the alias of a configured database';
+
+const ducklake = mapping({
+  kind: z.literal('ducklake'),
+  /** Alias of a configured database, or path of a catalog file: an alias has no `/` and no `.`. */
+  catalog: text(CATALOG)
+    .regex(/^[^:=\s][^:=]*$/, { error: CATALOG })
+    .transform((value) => (IDENTIFIER.pattern.test(value) ? { source: value } : { path: value })),
+  /** A folder, or an object-storage URL such as `s3://bucket/prefix`. */
+  data_path: text(),
+  read_only: readOnly,
+});
+
+export const SOURCE_KINDS = [
+  'postgres',
+  'mysql',
+  'sqlite',
+  'duckdb',
+  's3',
+  'http',
+  'files',
+  'ducklake',
+] as const;
+
+/** One source, told apart by `kind`. For inline sources too: relative paths are left as they are. */
+export const sourceSchema = z.discriminatedUnion(
+  'kind',
+  [postgres, mysql, sqlite, duckdb, s3, http, files, ducklake],
+  {
+    error: (issue) =>
+      issue.code === 'invalid_union'
+        ? `expected one of ${SOURCE_KINDS.join(', ')}`
+        : 'expected a mapping with a kind',
+  },
+);
+
+export const sourcesSchema = named(sourceSchema, SOURCE_ALIAS);
+
+/** Durations in milliseconds. */
+export type SourceConfig = z.output<typeof sourceSchema>;
+export type SourceKind = SourceConfig['kind'];
+export type PostgresSource = z.output<typeof postgres>;
+export type MysqlSource = z.output<typeof mysql>;
+export type SqliteSource = z.output<typeof sqlite>;
+export type DuckdbSource = z.output<typeof duckdb>;
+export type S3Source = z.output<typeof s3>;
+export type HttpSource = z.output<typeof http>;
+export type FilesSource = z.output<typeof files>;
+export type DucklakeSource = z.output<typeof ducklake>;
+
+function staysBelow(path: string): boolean {
+  return !/^[/\\]|:\/\/|(^|[/\\])\.\.([/\\]|$)/.test(path);
+}

@@ -1,0 +1,136 @@
+/**
+ * What the HTTP edge needs of the rest of the server: plain interfaces, so that an edge test scripts them and the
+ * composition root fills them in. Types with snake_case members are documents of the wire contract and are sent
+ * as they stand; times are milliseconds, sizes bytes.
+ */
+
+import type { QueryService } from '../actors/query.ts';
+import type { ChaosService } from '../chaos.ts';
+import type { AuthConfig } from '../config/auth.ts';
+import type { CrashReport, CrashSummary } from '../crashes/crash-report.ts';
+import type { CrashFilter } from '../crashes/crash-store.ts';
+import type { Quarantined } from '../crashes/quarantine.ts';
+import type { Principal } from '../principal.ts';
+import type { SupervisionNode } from '../supervisors/supervisor-handle.ts';
+import type { AuthFailure } from './auth.ts';
+import type { EventStreams } from './event-streams.ts';
+
+/** A configured source, without anything secret. */
+export interface SourceView {
+  readonly alias: string;
+  readonly kind: string;
+}
+
+export interface SourceService {
+  /** Those that the principal may use, in the order of the configuration. */
+  list(principal: Principal): readonly SourceView[];
+  /** Whether there is one of this name, for whomever. */
+  has(alias: string): boolean;
+  /** Connects, and says how long that took. Rejects with a `Failure`, `SOURCE_UNAVAILABLE` for the most part. */
+  check(alias: string, principal: Principal): Promise<{ readonly ok: true; readonly ms: number }>;
+}
+
+/** One worker of `GET /v1/workers`. */
+export interface WorkerView {
+  readonly id: string;
+  readonly pool: string;
+  readonly pid: number | null;
+  readonly state: string;
+  readonly incarnation: number;
+  readonly query_id: string | null;
+  readonly session_id: string | null;
+  readonly rss_bytes: number | null;
+  readonly uptime_ms: number;
+  /** How many it has run. */
+  readonly queries: number;
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** The state of each pool by its name. */
+  readonly pools: Readonly<Record<string, string>>;
+}
+
+export interface Reloaded {
+  readonly version: number;
+  readonly changes: readonly { readonly path: string; readonly effect: string }[];
+  readonly warnings: readonly { readonly path: string; readonly message: string }[];
+}
+
+/** A restart that was accepted, and has not happened yet. */
+export interface RestartAccepted {
+  /** As `GET /v1/supervision` has it. */
+  readonly path: string;
+  /** The one that ends. */
+  readonly incarnation: number;
+}
+
+export interface OperationsService {
+  ready(): Readiness;
+  metrics(): Promise<{ readonly contentType: string; readonly body: string }>;
+  supervision(): Promise<SupervisionNode>;
+  /**
+   * Accepts that a part of the tree begins anew; `path` with or without `/root/` before it. Throws `NOT_FOUND`,
+   * `INVALID_REQUEST` for what is not restarted, `SHUTTING_DOWN`.
+   */
+  restart(path: string, requestedBy: string): RestartAccepted;
+  workers(): readonly WorkerView[];
+  /** The configuration in force, its secrets already removed. */
+  config(): unknown;
+  /** Reads the configuration anew. Rejects with a `Failure`, `INVALID_REQUEST` with its `errors`, when it is wrong. */
+  reload(): Promise<Reloaded>;
+  /** True once the server is told to stop: new queries are refused from then on. */
+  isDraining(): boolean;
+}
+
+export interface CrashService {
+  /** Newest first. `next` is the id to go on before. */
+  list(filter: CrashFilter): { readonly crashes: readonly CrashSummary[]; readonly next: string | undefined };
+  get(crashId: string): Promise<CrashReport | undefined>;
+  quarantined(): readonly Quarantined[];
+  /** Returns how many quarantines have ended. */
+  lift(which: { readonly fingerprint: string } | 'all'): number;
+}
+
+export interface HttpLimits {
+  /** Bytes of a request body. */
+  readonly maxBodyBytes: number;
+  /** Bytes of a result that is sent inline. */
+  readonly maxResultBytes: number;
+}
+
+/** Where an error came up. */
+export interface ErrorContext {
+  readonly method: string;
+  /** The pattern, such as `/v1/queries/{id}`, or `unknown`. */
+  readonly path: string;
+  readonly queryId: string | undefined;
+}
+
+/** One answered request, for metrics and the access log. */
+export interface RequestEvent {
+  readonly method: string;
+  /** The pattern, such as `/v1/queries/{id}`, so that there are few different values; undefined for unknown paths. */
+  readonly route: string | undefined;
+  readonly status: number;
+  readonly durationMs: number;
+  readonly queryId: string | undefined;
+}
+
+export interface HttpServices {
+  readonly queries: QueryService;
+  readonly sources: SourceService;
+  readonly operations: OperationsService;
+  readonly crashes: CrashService;
+  readonly chaos: ChaosService;
+  /** The keys that count; read anew for each request. Another object where they have changed. */
+  readonly auth: () => AuthConfig;
+  readonly eventStreams: EventStreams;
+  readonly limits: HttpLimits;
+  /** Told of what nobody foresaw (the client hears `INTERNAL` and no more) and of sockets that failed in mid-reply. */
+  onError(error: unknown, context: ErrorContext): void;
+  /** Told of each request that was refused for its key. */
+  onAuthFailure?(why: AuthFailure): void;
+  /** Told once the reply has been handed over, or the client has gone. */
+  onRequest?(event: RequestEvent): void;
+}

@@ -1,0 +1,32 @@
+/**
+ * `/v1/sources`: what a query may name in `sources`, and whether it can be reached.
+ */
+import { Failure } from '../failures.ts';
+import { requireSource } from '../principal.ts';
+import { replyJson } from './exchange.ts';
+import { type RouteTable, refuseQueryString } from './routes.ts';
+import type { SourceService } from './services.ts';
+
+export function addSourceRoutes(routes: RouteTable, sources: SourceService): void {
+  routes.add('/v1/sources', {
+    GET(exchange) {
+      refuseQueryString(exchange);
+      // Member by member, so that no credential can ever ride along.
+      const own = sources.list(exchange.principal).map(({ alias, kind }) => ({ alias, kind }));
+      replyJson(exchange, { sources: own });
+    },
+  });
+
+  routes.add('/v1/sources/{alias}/check', {
+    async POST(exchange) {
+      refuseQueryString(exchange);
+      const { parameters, principal } = exchange;
+      const alias = parameters.alias ?? '';
+      // Before anything else: whether there is one that it may not use is not its to know.
+      requireSource(principal, alias);
+      if (!sources.has(alias)) throw new Failure('NOT_FOUND', `There is no source ${JSON.stringify(alias)}.`);
+      const { ms } = await sources.check(alias, principal);
+      replyJson(exchange, { alias, ok: true, ms: Math.round(ms) });
+    },
+  });
+}

@@ -1,0 +1,165 @@
+/**
+ * The reply to a query as a stream: a worker's bytes as they come, with the client's own pace.
+ *
+ * ```
+ *            64 KB, or the end                 the verdict
+ *   held back ---------------> begun (200) ---------------------> ended, with trailers
+ *      |                         |
+ *      | failure                 | failure
+ *      v                         v
+ *   a problem document        cut: without the final chunk
+ * ```
+ * Held back, the bytes of an attempt can be void and another one's take their place. A reply that was cut cannot be taken for a
+ * whole one: the final chunk is missing (RFC 9112, section 8), and to a client of HTTP/1.0 the connection is reset.
+ */
+import type { ServerResponse } from 'node:http';
+import type { ResultSink } from '../actors/job.ts';
+import type { QueryResult } from '../actors/query.ts';
+import type { Failure } from '../failures.ts';
+import { COMMON_HEADERS, type Exchange, isGone } from './exchange.ts';
+import { type Format, MEDIA_TYPES } from './formats.ts';
+
+/** What a reply begins with is held back until there is more of it. */
+const HELD_BYTES = 64 * 1024;
+/** Bytes that wait for the client, past which no more are taken from the worker. */
+const WAITING_BYTES = 64 * 1024;
+
+const NEWLINE = 0x0a;
+
+export class StreamReply implements ResultSink {
+  readonly #exchange: Exchange;
+  readonly #res: ServerResponse;
+  readonly #format: Exclude<Format, 'json'>;
+  readonly #queryId: string;
+  #held: Uint8Array[] = [];
+  #heldBytes = 0;
+  #begun = false;
+  #discarding = false;
+  #lastByte = NEWLINE;
+  /** Bytes that are with node, and not yet with the system. */
+  #waiting = 0;
+  #onSent: (() => void) | undefined;
+  /** Ends the wait for room. */
+  #room: (() => void) | undefined;
+
+  constructor(exchange: Exchange, format: Exclude<Format, 'json'>, queryId: string) {
+    this.#exchange = exchange;
+    this.#res = exchange.ctx.res;
+    this.#format = format;
+    this.#queryId = queryId;
+  }
+
+  get committed(): boolean {
+    return this.#begun;
+  }
+
+  write(bytes: Uint8Array): Promise<void> | undefined {
+    if (this.#discarding) return undefined;
+    if (this.#begun) return this.#send(bytes);
+    this.#held.push(bytes);
+    this.#heldBytes += bytes.length;
+    if (this.#heldBytes < HELD_BYTES) return undefined;
+    return this.#begin();
+  }
+
+  reset(): void {
+    this.#held = [];
+    this.#heldBytes = 0;
+  }
+
+  discard(): void {
+    this.#discarding = true;
+    this.#room?.();
+  }
+
+  /** The query has succeeded, and all of its bytes are here. Resolves when the client has them, or is gone. */
+  async end({ rowCount, truncated }: QueryResult): Promise<void> {
+    if (!this.#begun) await this.#begin();
+    const { req } = this.#exchange.ctx;
+    if (isGone(req.socket)) return;
+    if (hasTrailers(this.#exchange)) {
+      this.#res.addTrailers({
+        'X-Query-Status': 'succeeded',
+        'X-Query-Rows': String(rowCount),
+        ...(truncated ? { 'X-Query-Truncated': 'true' } : {}),
+      });
+    }
+    // Ended only when the last byte is gone: node takes an ended reply for an idle connection (query-reply.ts).
+    await this.#until(1);
+    this.#res.end();
+  }
+
+  /** The query has failed after its reply had begun. */
+  async cut(failure: Failure): Promise<void> {
+    const { req } = this.#exchange.ctx;
+    const { socket } = req;
+    if (isGone(socket)) return;
+    if (this.#format === 'ndjson') {
+      const line = JSON.stringify({ error: failure.toProblem(this.#queryId) });
+      this.#put(Buffer.from(`${this.#lastByte === NEWLINE ? '' : '\n'}${line}\n`));
+    }
+    await this.#until(1);
+    if (hasTrailers(this.#exchange)) socket.destroySoon();
+    else socket.resetAndDestroy();
+  }
+
+  #begin(): Promise<void> | undefined {
+    this.#begun = true;
+    const { ctx } = this.#exchange;
+    ctx.respond = false;
+    const { type, extension, isFile } = MEDIA_TYPES[this.#format];
+    const name = `attachment; filename="${this.#queryId}.${extension}"`;
+    this.#res.writeHead(200, {
+      'Content-Type': type,
+      'X-Query-Id': this.#queryId,
+      ...(isFile ? { 'Content-Disposition': name } : {}),
+      ...(hasTrailers(this.#exchange)
+        ? { Trailer: 'X-Query-Status, X-Query-Rows, X-Query-Truncated' }
+        : { Connection: 'close' }),
+      ...COMMON_HEADERS,
+    });
+    const held = this.#held;
+    this.reset();
+    return held.length === 0 ? undefined : this.#send(Buffer.concat(held));
+  }
+
+  #send(bytes: Uint8Array): Promise<void> | undefined {
+    if (bytes.length === 0 || isGone(this.#exchange.ctx.req.socket)) return undefined;
+    this.#lastByte = bytes[bytes.length - 1] as number;
+    this.#put(bytes);
+    return this.#waiting < WAITING_BYTES ? undefined : this.#until(WAITING_BYTES);
+  }
+
+  #put(bytes: Uint8Array): void {
+    this.#waiting += bytes.length;
+    this.#res.write(bytes, () => {
+      this.#waiting -= bytes.length;
+      this.#onSent?.();
+    });
+  }
+
+  /** Until fewer bytes wait for the client, or it is gone, or nobody wants to know. */
+  #until(bytes: number): Promise<void> {
+    const { socket } = this.#exchange.ctx.req;
+    return new Promise((resolve) => {
+      const done = (): void => {
+        socket.off('close', done);
+        this.#onSent = undefined;
+        this.#room = undefined;
+        resolve();
+      };
+      this.#onSent = () => {
+        if (this.#waiting < bytes) done();
+      };
+      this.#room = done;
+      // A pipelined reply waits for its turn without a socket, and never hears that it closed.
+      socket.once('close', done);
+      this.#onSent();
+    });
+  }
+}
+
+/** There are none, nor chunks, before HTTP/1.1. */
+function hasTrailers({ ctx: { req } }: Exchange): boolean {
+  return req.httpVersionMajor > 1 || req.httpVersionMinor >= 1;
+}

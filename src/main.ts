@@ -1,0 +1,406 @@
+/**
+ * The composition root: the supervision tree, from top to bottom as docs/supervision-tree.md draws it.
+ *
+ * Everything is made here and handed down; nothing below reaches for a global.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { ActorSystem } from './actors/actor.ts';
+import { Directory, type Key } from './actors/directory.ts';
+import { placeQuery, toAttachment } from './actors/placement.ts';
+import type { PoolQueueMessage } from './actors/pool-queue.ts';
+import { PoolStatus } from './actors/pool-status.ts';
+import { type QueryRouterMessage, queryRouter } from './actors/query-router.ts';
+import { queryService } from './actors/query-service.ts';
+import { QueryTable } from './actors/query-table.ts';
+import { WorkerRoster } from './actors/worker-roster.ts';
+import { chaosService } from './chaos.ts';
+import { configChanges } from './config/changes.ts';
+import { publicConfig } from './config/describe.ts';
+import { LiveConfig } from './config/live-config.ts';
+import type { LoadedConfig } from './config/load.ts';
+import type { PoolConfig } from './config/pools.ts';
+import type { Config } from './config/schema.ts';
+import { secretsIn } from './config/secret.ts';
+import { CrashLedger } from './crashes/crash-ledger.ts';
+import { Redactor } from './crashes/redact.ts';
+import { Failure, shuttingDown } from './failures.ts';
+import { createApp } from './http/app.ts';
+import { EventStreams } from './http/event-streams.ts';
+import { Listener, type ListeningAddress } from './http/listener.ts';
+import { operationsService } from './operations.ts';
+import { Reloader, type ReloadOutcome, type ReloadTrigger } from './reload.ts';
+import { Restarts } from './restarts.ts';
+import { sourceService } from './source-service.ts';
+import { actorChild } from './supervisors/actor-child.ts';
+import type { ChildSpec } from './supervisors/child-spec.ts';
+import { SHUTDOWN } from './supervisors/exit-reason.ts';
+import { Pool } from './supervisors/pool.ts';
+import { type PoolMember, Pools } from './supervisors/pools.ts';
+import type { SupervisorEvent } from './supervisors/supervisor-event.ts';
+import type { SupervisorHandle } from './supervisors/supervisor-handle.ts';
+import { startSupervisor } from './supervisors/supervisor-start.ts';
+import { EventLog } from './telemetry/event-log.ts';
+import { Events } from './telemetry/events.ts';
+import { type Logger, logEvents } from './telemetry/log.ts';
+import { Metrics } from './telemetry/metrics.ts';
+import { VERSION } from './version.ts';
+import { WORKER_MAIN } from './workers/launch.ts';
+import { RunFolders } from './workers/run-folder.ts';
+import { EXTENSION_OF } from './workers/source-extensions.ts';
+import { WorkerExitError } from './workers/worker-exit.ts';
+
+/** For replies to queries that were turned away when the drain timeout was over. */
+const LAST_WORDS_MS = 1_000;
+/** Ended queries that `GET /v1/queries` still shows. */
+const KEPT_QUERIES = 1_000;
+
+export interface Server {
+  readonly url: string;
+  /** The workers there are; how chaos reaches them. */
+  readonly roster: WorkerRoster;
+  /** Resolves when some pool takes queries. */
+  readonly ready: Promise<void>;
+  /** Reads the configuration anew and puts the differences in force. */
+  reload(trigger: ReloadTrigger): Promise<ReloadOutcome>;
+  /** Drains and stops everything; resolves when no process, socket or folder is left. Safe to call again. */
+  stop(): Promise<void>;
+  /** Resolves when the tree has ended, by `stop` or because the root gave up. */
+  readonly ended: Promise<void>;
+}
+
+/**
+ * Starts the tree. `load` reads the configuration anew, for reloads. Rejects where the address cannot be had; nothing is left
+ * then.
+ */
+export async function startServer(config: Config, log: Logger, load: () => LoadedConfig): Promise<Server> {
+  const live = new LiveConfig(config);
+  const events = new Events();
+  const actors = new ActorSystem({ onFault: (where, error) => events.emit('fault', { where, error }) });
+  const directory = new Directory(actors);
+  const roster = new WorkerRoster();
+  const folders = await RunFolders.open(config.data_dir);
+  const table = new QueryTable(KEPT_QUERIES, () => actors.clock.now());
+  const redactor = new Redactor(secretsIn(config));
+  const crashes = await CrashLedger.open({
+    folder: join(config.data_dir, 'crashes'),
+    config: () => live.current,
+    redactor,
+    versions: { duckcoop: VERSION, node: process.version },
+    clock: actors.clock,
+    events,
+  });
+  const eventLog = new EventLog({ events, run: randomBytes(6).toString('hex') });
+  const routerKey: Key<QueryRouterMessage> = { name: 'query-router' };
+  const queueKey = (name: string): Key<PoolQueueMessage> => ({ name: `pool:${name}/queue` });
+  const queries = queryService({ actors, directory, routerKey, table });
+  let draining = false;
+  let root: SupervisorHandle | undefined;
+  const restarts = new Restarts({ root: () => root, roster, events, clock: actors.clock });
+  let address: ListeningAddress | undefined;
+  let eventStreams: EventStreams | undefined;
+
+  const onFault = (error: unknown) => events.emit('fault', { where: 'pools', error });
+  const onEvent = (event: SupervisorEvent) => {
+    events.emit('supervisor', event);
+    const error = defectIn(event);
+    if (error !== undefined) events.emit('fault', { where: event.path, error });
+  };
+
+  const unavailable = (name: string): Failure => {
+    if (draining) return shuttingDown();
+    // A pool that is not configured any more is down for good.
+    return (
+      pools.status(name)?.unavailable() ??
+      new Failure('POOL_DOWN', `Pool ${name} is not there any more.`, {
+        retryAfter: 1,
+        members: { pool: name },
+      })
+    );
+  };
+
+  const telemetry: ChildSpec = {
+    id: 'telemetry',
+    start: ({ exited }) => {
+      const end = logEvents(events, log, {
+        slowQueryMs: () => live.current.telemetry.slow_query,
+        redact: (text) => redactor.redact(text),
+      });
+      const stop = () => {
+        end();
+        exited(SHUTDOWN);
+      };
+      return { stop, kill: stop };
+    },
+  };
+
+  /** By the pool's name, and kept as long as the pool is there: one may leave the configuration and come back before it has gone. */
+  const launches = new Map<string, string>();
+  const poolNamed = (name: string, settings: PoolConfig): PoolMember => {
+    launches.set(name, launchOf(live.current, settings, folders));
+    const key = queueKey(name);
+    const report = (message: QueryRouterMessage) => directory.whereis(routerKey)?.tell(message);
+    const status: PoolStatus = new PoolStatus({
+      pool: name,
+      clock: actors.clock,
+      workers: () => ({ serving: roster.serving(name), size: pool.settings.size }),
+      onChange: (from, state) =>
+        events.emit('pool.state', { pool: name, from, state, retryAfterMs: undefined }),
+      onDown: (from, retryAfterMs) =>
+        events.emit('pool.state', { pool: name, from, state: 'down', retryAfterMs }),
+    });
+    const pool: Pool = new Pool({
+      name,
+      settings,
+      status,
+      queue: {
+        pool: name,
+        key,
+        directory,
+        roster,
+        settings: () => ({
+          size: pool.settings.size,
+          reserve: pool.settings.reserve,
+          max: pool.settings.queue.max,
+          window: pool.settings.dispatch_window,
+        }),
+        admission: {
+          refusal: ({ queryId, origin, statement }) =>
+            crashes.refusal({ queryId, ...origin, sql: statement.sql }, name),
+          allowance: ({ origin }) => crashes.allowance(origin.principal, name),
+        },
+        report,
+        unavailable: () => unavailable(name),
+      },
+      worker: (current) => ({
+        pool: name,
+        process: workerProcess(live.current, current, folders),
+        recordDeath: (death) => crashes.record(death),
+        settings: () => ({
+          cancelGraceMs: pool.settings.cancel_grace,
+          recycle: {
+            maxQueries: pool.settings.recycle.max_queries,
+            maxAgeMs: pool.settings.recycle.max_age,
+          },
+        }),
+        queueKey: key,
+        directory,
+        roster,
+        report,
+        unavailable: () => unavailable(name),
+        events,
+      }),
+      tellWorkers: (message, which) => {
+        for (const worker of roster.ofPool(name)) if (which(worker.status().id)) worker.ref.tell(message);
+      },
+      tellQueue: (message) => directory.whereis(key)?.tell(message),
+      onEvent,
+      onFault,
+    });
+    const drained = async () => {
+      const queue = directory.whereis(key);
+      if (queue !== undefined)
+        await actors.ask<PoolQueueMessage, void>(queue, (reply) => ({ type: 'drain', reply }));
+    };
+    return { pool, status, drained };
+  };
+
+  const pools = new Pools({ settings: config.pools, create: poolNamed, onEvent, onFault });
+  const metrics = new Metrics({
+    events,
+    actors,
+    roster,
+    pools: () => pools.statuses(),
+    quarantined: () => crashes.quarantined().length,
+    runFolders: () => folders.count(),
+  });
+  const reloader = new Reloader({
+    live,
+    load,
+    events,
+    apply: async (before) => {
+      // Whoever reads one has shown a key that may be worth nothing by now, and can show it again.
+      if (changesKeys(before, live.current)) eventStreams?.disconnect();
+      redactor.learn(secretsIn(live.current));
+      log.level = live.current.telemetry.log_level;
+      await pools.reconfigure(live.current.pools, (name, settings) => {
+        const before = launches.get(name);
+        launches.set(name, launchOf(live.current, settings, folders));
+        return launches.get(name) !== before;
+      });
+    },
+  });
+
+  const router = actorChild<QueryRouterMessage>({
+    id: 'query-router',
+    ...queryRouter({
+      key: routerKey,
+      directory,
+      table,
+      place: (request) => placeQuery(request, live.current),
+      sources: () => Object.keys(live.current.sources),
+      refusal: (request, pool) => crashes.refusal(request, pool),
+      maxRetries: () => live.current.retry.max,
+      queueKey,
+      unavailable,
+      events,
+    }),
+  });
+
+  const http: ChildSpec = {
+    id: 'http',
+    // It ends by itself within the drain timeout.
+    shutdown: 'infinity',
+    start: async ({ exited }) => {
+      const streams = new EventStreams({ log: eventLog });
+      eventStreams = streams;
+      const app = createApp({
+        queries,
+        sources: sourceService(live, queries),
+        crashes,
+        chaos: chaosService({
+          enabled: () => live.current.chaos.enabled,
+          pools: () => pools.statuses().map(({ pool }) => pool),
+          roster,
+          table,
+        }),
+        operations: operationsService({
+          statuses: () => pools.statuses(),
+          roster,
+          metrics,
+          config: () => publicConfig(live.current),
+          reloader,
+          snapshot: () => (root as SupervisorHandle).snapshot(),
+          restarts,
+          isDraining: () => draining,
+        }),
+        auth: () => live.current.auth,
+        onAuthFailure: (why) => events.emit('auth.failed', { why }),
+        limits: {
+          get maxBodyBytes() {
+            return live.current.server.max_body;
+          },
+          get maxResultBytes() {
+            return live.current.server.max_result;
+          },
+        },
+        eventStreams: streams,
+        onError: (error, context) =>
+          events.emit('fault', { where: `${context.method} ${context.path}`, error }),
+        onRequest: (event) => metrics.countRequest(event),
+      });
+      const listener = new Listener(app.callback(), {
+        get clientWriteTimeoutMs() {
+          return live.current.server.client_write_timeout;
+        },
+      });
+      // A restarted listener takes the port it had, so that clients find it again.
+      address = await listener.listen(config.server.host, address?.port ?? config.server.port);
+      // What runs when the time is over is answered before its connection goes.
+      const end = (timeoutMs: number) => {
+        streams.close();
+        const cancelTimer = actors.clock.setTimer(timeoutMs, () =>
+          directory.whereis(routerKey)?.tell({ type: 'turn-away' }),
+        );
+        void listener.drain(timeoutMs + LAST_WORDS_MS).then(() => {
+          cancelTimer();
+          exited(SHUTDOWN);
+        });
+      };
+      return { stop: () => end(live.current.server.drain_timeout), kill: () => end(0) };
+    },
+  };
+
+  const closeAll = async () => {
+    await actors.stopAll();
+    await crashes.close();
+    restarts.close();
+    eventLog.close();
+    metrics.close();
+    await folders.close();
+  };
+
+  try {
+    root = await startSupervisor(actors, {
+      name: 'root',
+      strategy: 'one_for_one',
+      intensity: 5,
+      periodMs: 10_000,
+      onEvent,
+      children: [telemetry, pools.spec(), router, http],
+    });
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+
+  const tree = root;
+  const ended = tree.exited.then(closeAll);
+  const isReady = () => pools.statuses().some((status) => status.isReady);
+  return {
+    url: (address as ListeningAddress).url,
+    roster,
+    ready: new Promise((resolve) => {
+      const off = events.on('worker.ready', () => {
+        off();
+        resolve();
+      });
+      if (isReady()) resolve();
+    }),
+    reload: (trigger) => reloader.reload(trigger),
+    stop: async () => {
+      draining = true;
+      await tree.stop();
+      await ended;
+    },
+    ended,
+  };
+}
+
+/** A worker process that died is what supervision is for; any other child that failed is a defect of ours. */
+function defectIn(event: SupervisorEvent): unknown {
+  if (event.type === 'child_start_failed') return event.reason;
+  if (event.type !== 'child_exited' || event.reason.kind !== 'error') return undefined;
+  return event.reason.error instanceof WorkerExitError ? undefined : event.reason.error;
+}
+
+/** Whether keys, roles or what principals may do are not what they were. */
+function changesKeys(before: Config, after: Config): boolean {
+  return configChanges(before, after).some(({ path }) => path.startsWith('auth.'));
+}
+
+/** What the workers of a pool are started with, to be compared: those that began with something else are replaced. */
+function launchOf(config: Config, settings: PoolConfig, folders: RunFolders): string {
+  const { configure, ...rest } = workerProcess(config, settings, folders);
+  // What a source needs is loaded when it is first needed, by workers that were there before it as well.
+  return JSON.stringify({ ...rest, configure: { ...configure, extensions: config.extensions } });
+}
+
+function workerProcess(config: Config, settings: PoolConfig, folders: RunFolders) {
+  const kinds = Object.entries(config.sources).flatMap(
+    ([alias, source]) => toAttachment(alias, source)?.kind ?? [],
+  );
+  const needed = new Set(kinds.flatMap((kind) => EXTENSION_OF[kind] ?? []));
+  return {
+    main: WORKER_MAIN,
+    folders,
+    startTimeoutMs: settings.start_timeout,
+    heartbeatTimeoutMs: settings.heartbeat.timeout,
+    configure: {
+      threads: settings.threads,
+      memoryLimit: settings.memory_limit,
+      memoryHardLimit: settings.memory_hard_limit,
+      tempLimit: settings.temp_limit,
+      extensions: {
+        directory: config.extensions.directory,
+        names: config.extensions.load.filter((name) => needed.has(name)),
+        onDemand: config.extensions.load,
+      },
+      allowFunctions: config.sql.allow_functions,
+      heartbeatMs: settings.heartbeat.interval,
+      niceness: settings.nice,
+      chaos: config.chaos.enabled,
+    },
+  };
+}

@@ -1,0 +1,145 @@
+/**
+ * What happens in the server, as one typed stream. Components emit; logs and metrics subscribe; nobody else listens, and a
+ * listener that throws disturbs no one.
+ */
+import type { PoolState } from '../actors/pool-status.ts';
+import type { ConfigChange } from '../config/changes.ts';
+import type { ConfigProblem } from '../config/problems.ts';
+import type { FailureCode } from '../failures.ts';
+import type { AuthFailure } from '../http/auth.ts';
+import type { ReloadTrigger } from '../reload.ts';
+import type { SupervisorEvent } from '../supervisors/supervisor-event.ts';
+import type { WorkerExitCause } from '../workers/worker-exit.ts';
+
+export interface ServerEvents {
+  /** A request was refused for its key, or for having none. */
+  'auth.failed': { readonly why: AuthFailure };
+  'query.started': {
+    readonly queryId: string;
+    readonly pool: string;
+    readonly principal: string;
+    readonly sources: readonly string[];
+    readonly tags: Readonly<Record<string, string>>;
+  };
+  /** Its worker died; it goes to another one. `attempts` so far. */
+  'query.retried': {
+    readonly queryId: string;
+    readonly pool: string;
+    readonly attempts: number;
+    readonly crashId: string | undefined;
+  };
+  /** Exactly one for each `query.started`. */
+  'query.ended': {
+    readonly queryId: string;
+    readonly pool: string;
+    readonly principal: string;
+    readonly outcome: 'succeeded' | FailureCode;
+    readonly queueMs: number;
+    readonly runMs: number;
+    readonly totalMs: number;
+    readonly rows: number | undefined;
+    readonly bytes: number | undefined;
+    readonly worker: string | undefined;
+    readonly attempts: number;
+    /** The cause of an `INTERNAL`, for the log alone. */
+    readonly error: unknown;
+  };
+  /** It was turned away before it began, for what went before. */
+  'query.refused': {
+    readonly queryId: string;
+    readonly pool: string;
+    readonly principal: string;
+    readonly code: FailureCode;
+  };
+  'worker.ready': {
+    readonly pool: string;
+    readonly worker: string;
+    readonly incarnation: number;
+    readonly pid: number | undefined;
+    readonly startMs: number;
+  };
+  'worker.exited': {
+    readonly pool: string;
+    readonly worker: string;
+    readonly incarnation: number;
+    readonly pid: number | undefined;
+    readonly cause: WorkerExitCause;
+    readonly signal: string | undefined;
+    readonly exitCode: number | undefined;
+    readonly phase: string;
+    readonly queryId: string | undefined;
+    readonly crashId: string | undefined;
+    readonly uptimeMs: number;
+    /** Bytes of its resident set at the last look, and the most at any. */
+    readonly memoryBytes: number | undefined;
+    readonly peakMemoryBytes: number | undefined;
+    readonly detail: string | undefined;
+    readonly lastLines: readonly string[];
+  };
+  'pool.state': {
+    readonly pool: string;
+    readonly from: PoolState;
+    readonly state: PoolState;
+    /** Until it is tried again; with `down` only. */
+    readonly retryAfterMs: number | undefined;
+  };
+  'config.reloaded': {
+    readonly trigger: ReloadTrigger;
+    readonly version: number;
+    readonly changes: readonly ConfigChange[];
+  };
+  /** Nothing has changed. */
+  'config.refused': { readonly trigger: ReloadTrigger; readonly problems: readonly ConfigProblem[] };
+  /** There is a report of a worker's death. */
+  'crash.recorded': {
+    readonly crashId: string;
+    readonly pool: string;
+    readonly worker: string;
+    readonly incarnation: number;
+    readonly cause: 'crash' | 'unresponsive' | 'killed';
+    /** Of the query it died of, and who sent that. */
+    readonly fingerprint: string | undefined;
+    readonly principal: string | undefined;
+  };
+  'quarantine.started': {
+    readonly fingerprint: string;
+    /** Normalised: it holds names, and no literals. */
+    readonly statement: string;
+    readonly crashIds: readonly string[];
+    /** Milliseconds since the epoch. */
+    readonly until: number;
+  };
+  'quarantine.ended': {
+    readonly fingerprint: string;
+    readonly why: 'expired' | 'lifted' | 'evicted';
+  };
+  supervisor: SupervisorEvent;
+  /** Somebody wants a part of the tree to begin anew; `incarnation` is the one that ends. */
+  'restart.requested': { readonly path: string; readonly incarnation: number; readonly requestedBy: string };
+  /** Something that should not happen did, and was contained. */
+  fault: { readonly where: string; readonly error: unknown };
+}
+
+export type EventName = keyof ServerEvents;
+
+export class Events {
+  readonly #listeners = new Map<EventName, Set<(event: never) => void>>();
+
+  on<Name extends EventName>(name: Name, listener: (event: ServerEvents[Name]) => void): () => void {
+    const listeners = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, listeners);
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }
+
+  emit<Name extends EventName>(name: Name, event: ServerEvents[Name]): void {
+    for (const listener of this.#listeners.get(name) ?? []) {
+      try {
+        (listener as (event: ServerEvents[Name]) => void)(event);
+      } catch (error) {
+        // A broken log must not fail a query. Its own failure is told once, and not to itself again.
+        if (name !== 'fault') this.emit('fault', { where: `listener of ${name}`, error });
+      }
+    }
+  }
+}

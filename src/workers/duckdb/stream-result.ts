@@ -1,0 +1,136 @@
+/**
+ * A result as a stream of bytes in the format that was asked for.
+ *
+ * ```
+ *   a read                -- COPY to the pipe ------------------------> bytes      CSV, NDJSON, Parquet
+ *   a read, with limits   -- its rows as texts -----------------------> bytes      CSV, NDJSON
+ *   anything else         -- a table of an instance of its own -- and from there as a read
+ * ```
+ */
+import type { DuckDBConnection, DuckDBResult } from '@duckdb/node-api';
+import { CopyPipe } from '../copy-pipe.ts';
+import type { ResultOutput, Run } from '../protocol.ts';
+import { abandon } from './abandon.ts';
+import type { ChunkSource } from './chunks.ts';
+import type { Instances, Lease } from './instances.ts';
+import { Refusal } from './refusal.ts';
+import { copyTo, rowTexts } from './result-text.ts';
+import { fillScratch } from './scratch.ts';
+import { type Outcome, type Rewrite, runStatements, type StatementSteps } from './statement.ts';
+import { type RowSummary, writeTextRows } from './text-rows.ts';
+
+export interface StreamOptions {
+  readonly instances: Instances;
+  readonly statement: Run;
+  readonly output: ResultOutput;
+  readonly steps: StatementSteps;
+  /** Takes the bytes; resolves when there is room for more. */
+  readonly write: (bytes: Uint8Array) => Promise<void>;
+  /** Told each connection that may have to be interrupted, and what lets a COPY go that waits for room. Neither throws. */
+  readonly onConnection: (connection: DuckDBConnection) => void;
+  readonly onPipe: (pipe: Pick<CopyPipe, 'discard'> | undefined) => void;
+}
+
+export interface StreamSummary extends RowSummary {
+  /** Whether the leased instance is as it was. */
+  readonly clean: boolean;
+}
+
+/** Runs the statements and writes the result of the last one. */
+export async function streamStatements(lease: Lease, options: StreamOptions): Promise<StreamSummary> {
+  return await stream(lease, options, false);
+}
+
+/** `isScratch`: what is read is a table already. */
+async function stream(lease: Lease, options: StreamOptions, isScratch: boolean): Promise<StreamSummary> {
+  const { statement, output } = options;
+  const unlimited = statement.rowLimit === undefined && statement.byteLimit === undefined;
+  const copy =
+    unlimited && lease.pipe !== undefined
+      ? copyTo(lease.pipe, output, isScratch && output.format === 'parquet')
+      : undefined;
+  const texts = rowTexts(output);
+  // DuckDB is asked for the first form that it takes.
+  const rewrite: Rewrite = (text, columns) => copy?.(text, columns) ?? texts?.(text, columns);
+  const { outcome, rows } = await run(lease, statement, rewrite, options);
+  const { clean } = outcome;
+  if (rows !== undefined) return { rows, truncated: false, clean };
+  const written = await writeOutcome(lease, outcome, options);
+  return { ...written, clean };
+}
+
+/** Runs the statements, with the pipe open where one is there: how many rows have gone through it, if any have. */
+async function run(
+  { connection, pipe: path }: Pick<Lease, 'connection' | 'pipe'>,
+  statement: Run,
+  rewrite: Rewrite | undefined,
+  { instances, steps, write, onPipe }: StreamOptions,
+): Promise<{ readonly outcome: Outcome; readonly rows: number | undefined }> {
+  const pipe = path === undefined ? undefined : new CopyPipe(path, write);
+  onPipe(pipe);
+  try {
+    const lease = { connection, kept: undefined };
+    const outcome = await runStatements(lease, instances.guard, statement, steps, rewrite);
+    if (outcome.rewritten?.whole !== true) return { outcome, rows: undefined };
+    await pipe?.finish();
+    steps.checkpoint();
+    const [count] = (await outcome.result.fetchChunk())?.getColumnValues(0) ?? [];
+    return { outcome, rows: Number(count ?? 0) };
+  } finally {
+    onPipe(undefined);
+    pipe?.close();
+  }
+}
+
+async function writeOutcome(
+  { connection }: Pick<Lease, 'connection'>,
+  outcome: Outcome,
+  options: StreamOptions,
+): Promise<RowSummary> {
+  const { output, statement, write, steps } = options;
+  const source: ChunkSource = {
+    checkpoint: steps.checkpoint,
+    failure: outcome.failure,
+    abandon: (abandoned: DuckDBResult) => abandon(connection, abandoned),
+  };
+  if (outcome.rewritten !== undefined && (output.format === 'csv' || output.format === 'ndjson')) {
+    return await writeTextRows(outcome.result, output, outcome.rewritten.names, statement, {
+      ...source,
+      write,
+    });
+  }
+  return await throughScratch(connection, outcome.result, source, options);
+}
+
+/** By way of a table: for results of statements that stand in no other, and for Parquet with a limit. */
+async function throughScratch(
+  connection: DuckDBConnection,
+  result: DuckDBResult,
+  source: ChunkSource,
+  options: StreamOptions,
+): Promise<RowSummary> {
+  const { instances, statement, output, steps, onConnection } = options;
+  const lease = await instances.leaseScratch();
+  try {
+    const limit = output.format === 'parquet' ? statement.rowLimit : undefined;
+    if (output.format === 'parquet' && lease.pipe === undefined)
+      throw Refusal.invalid(
+        'format',
+        'parquet is not available here: the server could not make a named pipe',
+      );
+    const { sql, truncated } = await fillScratch(lease.connection, result, limit, source);
+    onConnection(lease.connection);
+    steps.checkpoint();
+    const { params: _, rowLimit, byteLimit, ...rest } = statement;
+    const limits = {
+      ...(rowLimit === undefined || output.format === 'parquet' ? {} : { rowLimit }),
+      ...(byteLimit === undefined ? {} : { byteLimit }),
+    };
+    const inner: Run = { ...rest, ...limits, sql };
+    const { clean: _clean, ...summary } = await stream(lease, { ...options, statement: inner }, true);
+    return { ...summary, truncated: summary.truncated || truncated };
+  } finally {
+    onConnection(connection);
+    lease.release('instance');
+  }
+}

@@ -1,0 +1,329 @@
+/**
+ * The engine of a worker process: statements in the order they come, one at a time, each ending in exactly one verdict.
+ *
+ * ```
+ *  idle -> attaching -> preparing -> running -> replying -> (verdict) -> idle
+ *             |            |            |           |
+ *             +------------+-- interrupt: cancelling+--------> (verdict) -> idle
+ * ```
+ *
+ * A statement's token is its own: an interrupt that comes late reaches nothing.
+ */
+import { readFileSync } from 'node:fs';
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { abandon } from './duckdb/abandon.ts';
+import { failedVerdict, isFatal, memoryLimit, readDuckDBError } from './duckdb/duckdb-error.ts';
+import type { Instances, Lease } from './duckdb/instances.ts';
+import { type JsonResultOptions, type JsonResultSummary, writeJsonResult } from './duckdb/json-result.ts';
+import type { ReusableStatement } from './duckdb/prepared-cache.ts';
+import { Refusal } from './duckdb/refusal.ts';
+import { mayRunBesidePipe } from './duckdb/result-text.ts';
+import { type Outcome, runStatements, type StatementSteps } from './duckdb/statement.ts';
+import { streamStatements } from './duckdb/stream-result.ts';
+import { allocatedBytesNow } from './folder-size.ts';
+import type { Configure, FailedVerdict, Finished, Phase, Run } from './protocol.ts';
+import { Reply } from './reply.ts';
+import { boundedVerdict } from './verdict-bounds.ts';
+
+export interface EngineOptions {
+  readonly configure: Configure;
+  readonly instances: Instances;
+  readonly lane: JsonResultOptions['lane'];
+  /** Told of every phase before it begins; `wrote` when a statement of that request that is no pure read has begun to run. */
+  readonly onPhase: (phase: Phase, seq: number | undefined, wrote: boolean) => void;
+  /** Takes result bytes; resolves when there is room for more. */
+  readonly write: (seq: number, bytes: Uint8Array) => Promise<void>;
+  readonly finished: (result: Omit<Finished, 'type'>) => void;
+  readonly withdrawn: (seq: number) => void;
+}
+
+/** Statements that take less do not change what memory the process holds by much, and looking costs 8 us. */
+const SAMPLED_MS = 20;
+
+const INTERRUPT_AGAIN_MS = 10;
+
+/** The one thing a read can do to its connection: seed the random numbers of those after it. */
+const CHANGES_CONNECTION = /setseed/i;
+
+interface Execution {
+  readonly verdict: Finished['verdict'];
+  /** DuckDB itself says that the instance is not to be used again. */
+  readonly broken: boolean;
+}
+
+interface Token {
+  readonly seq: number;
+  connection: DuckDBConnection | undefined;
+  interrupted: boolean;
+  /** Lets a COPY go that waits for room in its pipe. */
+  pipe: { discard(): void } | undefined;
+  wrote: boolean;
+  /** Interrupts again until the statement has ended. */
+  interrupting: NodeJS.Timeout | undefined;
+  /** Where in the text the statement at hand begins, in bytes. */
+  offset: number;
+  readonly reply: Reply;
+  peakMemoryBytes: number;
+}
+
+export class Engine {
+  readonly #options: EngineOptions;
+  readonly #waiting: Run[] = [];
+  #current: Token | undefined;
+  #retired = false;
+  #memoryBytes = process.memoryUsage.rss();
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+  }
+
+  /** A statement that comes after the one that retired this worker is given back. */
+  run(statement: Run): void {
+    if (this.#retired) {
+      this.#options.withdrawn(statement.seq);
+      return;
+    }
+    this.#waiting.push(statement);
+    if (this.#current === undefined) void this.#work();
+  }
+
+  /** Stops the statement if it runs; one that waits is given back. */
+  interrupt(seq: number): void {
+    this.withdraw(seq);
+    const token = this.#current;
+    if (token === undefined || token.seq !== seq) return;
+    this.#options.onPhase('cancelling', seq, token.wrote);
+    if (token.interrupted) return;
+    token.interrupted = true;
+    token.pipe?.discard();
+    token.connection?.interrupt();
+    // DuckDB forgets an interruption that comes just before it begins with a statement.
+    token.interrupting = setInterval(() => token.connection?.interrupt(), INTERRUPT_AGAIN_MS);
+  }
+
+  /** Gives a statement back that has not begun; says nothing if it has. */
+  withdraw(seq: number): void {
+    const waiting = this.#waiting.findIndex((statement) => statement.seq === seq);
+    if (waiting === -1) return;
+    this.#waiting.splice(waiting, 1);
+    this.#options.withdrawn(seq);
+  }
+
+  /** Notes what memory this process holds now; to be called now and then, and after a statement that took its time. */
+  sampleMemory(): void {
+    this.#memoryBytes = process.memoryUsage.rss();
+    if (this.#current !== undefined) {
+      this.#current.peakMemoryBytes = Math.max(this.#current.peakMemoryBytes, this.#memoryBytes);
+    }
+  }
+
+  async #work(): Promise<void> {
+    for (let statement = this.#waiting.shift(); statement !== undefined; statement = this.#waiting.shift()) {
+      const token: Token = {
+        seq: statement.seq,
+        connection: undefined,
+        interrupted: false,
+        pipe: undefined,
+        wrote: false,
+        interrupting: undefined,
+        offset: 0,
+        reply: new Reply((bytes) => this.#options.write(statement.seq, bytes)),
+        peakMemoryBytes: 0,
+      };
+      this.#current = token;
+      const started = performance.now();
+      const { verdict, broken } = await this.#execute(statement, token);
+      const { body, bytes } = verdict.ok
+        ? await token.reply.finish(statement.output === undefined)
+        : { body: undefined, bytes: token.reply.sentBytes };
+      if (performance.now() - started > SAMPLED_MS) this.sampleMemory();
+      clearInterval(token.interrupting);
+      this.#current = undefined;
+      const retirement = this.#retirement(verdict, broken);
+      this.#options.finished({
+        seq: token.seq,
+        verdict: verdict.ok ? verdict : boundedVerdict(verdict),
+        bytes,
+        ...(body === undefined ? {} : { body }),
+        runMs: performance.now() - started,
+        peakMemoryBytes: Math.max(token.peakMemoryBytes, this.#memoryBytes),
+        ...retirement,
+      });
+      // With its number: a verdict that is lost because the process dies now is not that of a statement that never began.
+      this.#options.onPhase('idle', token.seq, token.wrote);
+      if (retirement.retire !== undefined) this.#giveAllBack();
+    }
+  }
+
+  #giveAllBack(): void {
+    this.#retired = true;
+    for (const { seq } of this.#waiting.splice(0)) this.#options.withdrawn(seq);
+  }
+
+  async #execute(statement: Run, token: Token): Promise<Execution> {
+    const { instances } = this.#options;
+    const checkpoint = () => {
+      if (token.interrupted) throw new Refusal('INTERRUPTED', 'The statement was interrupted.');
+    };
+    const phase = (name: Phase) => {
+      if (!token.interrupted) this.#options.onPhase(name, token.seq, token.wrote);
+    };
+    const onConnection = (connection: DuckDBConnection) => {
+      token.connection = connection;
+      checkpoint();
+    };
+    let lease: Lease | undefined;
+    let spoiled: Parameters<Lease['release']>[0] = 'instance';
+    let reusable: ReusableStatement | undefined;
+    try {
+      if (statement.attachments.length > 0) phase('attaching');
+      lease = await instances.lease({
+        attachments: statement.attachments,
+        memoryLimit: statement.memoryLimit,
+        threads: statement.threads,
+        sql: statement.sql,
+        copies: statement.output !== undefined && mayRunBesidePipe(statement.sql),
+        onConnection,
+      });
+      const steps: StatementSteps = {
+        preparing: (offset) => {
+          token.offset = offset;
+          phase('preparing');
+        },
+        running: (reads) => {
+          token.wrote ||= !reads;
+          phase('running');
+        },
+        checkpoint,
+      };
+      if (statement.output !== undefined) {
+        const { clean, ...summary } = await streamStatements(lease, {
+          instances,
+          statement,
+          output: statement.output,
+          steps,
+          write: firstly(
+            () => phase('replying'),
+            (bytes) => token.reply.write(bytes),
+          ),
+          onConnection: (connection) => {
+            token.connection = connection;
+          },
+          onPipe: (pipe) => {
+            token.pipe = pipe;
+          },
+        });
+        checkpoint();
+        if (clean) spoiled = summary.truncated ? 'connection' : 'nothing';
+        return { verdict: { ok: true, ...summary }, broken: false };
+      }
+      const outcome = await runStatements(lease, instances.guard, statement, steps);
+      ({ reusable } = outcome);
+      const summary = await this.#reply(lease.connection, outcome, statement, token, checkpoint, () =>
+        phase('replying'),
+      );
+      if (outcome.clean) {
+        const same = !summary.truncated && !token.interrupted && !CHANGES_CONNECTION.test(statement.sql);
+        spoiled = same ? 'nothing' : 'connection';
+        if (same && reusable !== undefined) {
+          lease.kept?.keep(statement.sql, reusable, summary.rows);
+          reusable = undefined;
+        }
+      }
+      return { verdict: { ok: true, ...summary }, broken: false };
+    } catch (error) {
+      const { verdict, broken } = this.#failed(error, statement, token, lease);
+      // What a failed write left behind is not known, nor is an instance that ran out of memory.
+      const short = verdict.code === 'MEMORY_LIMIT' || verdict.code === 'DISK_LIMIT';
+      if (!statement.write && !broken && !short) spoiled = 'connection';
+      return { verdict, broken };
+    } finally {
+      token.connection = undefined;
+      if (reusable !== undefined) lease?.kept?.drop(statement.sql, reusable);
+      lease?.release(spoiled);
+    }
+  }
+
+  #reply(
+    connection: DuckDBConnection,
+    { result, failure }: Outcome,
+    statement: Run,
+    token: Token,
+    checkpoint: () => void,
+    replying: () => void,
+  ): Promise<JsonResultSummary> {
+    return writeJsonResult(result, {
+      rowFormat: statement.rowFormat,
+      rowLimit: statement.rowLimit,
+      byteLimit: statement.byteLimit,
+      maxBytes: statement.maxBytes,
+      lane: this.#options.lane,
+      write: firstly(replying, (bytes) => token.reply.write(bytes)),
+      checkpoint,
+      failure,
+      abandon: (abandoned) => abandon(connection, abandoned),
+    });
+  }
+
+  #failed(
+    error: unknown,
+    statement: Run,
+    token: Token,
+    lease: Lease | undefined,
+  ): { verdict: FailedVerdict; broken: boolean } {
+    if (error instanceof Refusal) return { verdict: error.verdict, broken: false };
+    const { configure } = this.#options;
+    const used = process.memoryUsage.rss();
+    if (isAllocationFailure(error)) {
+      const verdict = memoryLimit(error.message, { memoryLimit: configure.memoryHardLimit, used });
+      return { verdict, broken: false };
+    }
+    const info = readDuckDBError(error);
+    const verdict = failedVerdict(info, {
+      sql: statement.sql,
+      offset: token.offset,
+      memoryLimit: lease?.limits.memoryLimit ?? configure.memoryLimit,
+      tempLimit: configure.tempLimit,
+      used,
+      diskUsed: () => allocatedBytesNow(configure.folder),
+    });
+    return { verdict, broken: isFatal(info) };
+  }
+
+  /**
+   * The allocator keeps address space that it once had; with most of the limit gone, later allocations fail in places that
+   * cannot say so (a thread that does not start ends the process). Such a worker is replaced in peace.
+   */
+  #retirement(verdict: Finished['verdict'], broken: boolean): Pick<Finished, 'retire'> {
+    if (broken) return { retire: 'broken' };
+    if (verdict.ok || verdict.code !== 'MEMORY_LIMIT') return {};
+    return dataSegment() > this.#options.configure.memoryHardLimit / 2 ? { retire: 'memory' } : {};
+  }
+}
+
+/** Calls `before` before the first `write`. */
+function firstly(before: () => void, write: (bytes: Uint8Array) => Promise<void>): typeof write {
+  let isFirst = true;
+  return (bytes) => {
+    if (isFirst) before();
+    isFirst = false;
+    return write(bytes);
+  };
+}
+
+/** JavaScript could not get the memory for a buffer. An error of DuckDB's is never a RangeError, whatever a query calls it. */
+function isAllocationFailure(error: unknown): error is RangeError {
+  if (!(error instanceof RangeError)) return false;
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code === 'ERR_MEMORY_ALLOCATION_FAILED' || message === 'Array buffer allocation failed';
+}
+
+/** Bytes of this process's data segment, as its limit counts them (proc(5), status: VmData, in KiB). */
+function dataSegment(): number {
+  try {
+    const kib = /^VmData:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+    return Number(kib ?? 0) * 1_024;
+  } catch {
+    return 0;
+  }
+}

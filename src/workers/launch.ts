@@ -1,0 +1,79 @@
+/**
+ * How a worker process is started: which program with which limits, environment and descriptors.
+ *
+ * Limits that must stand before DuckDB loads are set by `sh` (ulimit) and `setpriv`, which become node by exec, so
+ * the process id stays the same. Nothing secret is in argv or the environment.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { diskQuota } from './limits.ts';
+
+/** The worker's program as it is built; the same path from the sources and from dist. */
+export const WORKER_MAIN = fileURLToPath(new URL('../../dist/workers/main.js', import.meta.url));
+
+export interface LaunchOptions {
+  /** The worker's program, compiled. */
+  readonly main: string;
+  readonly folder: string;
+  /** Bytes of the data segment (RLIMIT_DATA, setrlimit(2)); what passes it fails to allocate. */
+  readonly memoryHardLimit: number;
+  /** Bytes of spill; no file of the worker may be larger than its whole quota (RLIMIT_FSIZE). */
+  readonly tempLimit: number;
+  /** Running statements plus what DuckDB and node need beside: libuv's pool must never be the bottleneck. */
+  readonly threads: number;
+}
+
+/** What a worker may know of its environment; everything else stays here. */
+const INHERITED = ['PATH', 'LANG', 'LC_ALL', 'TZ', 'SSL_CERT_FILE', 'SSL_CERT_DIR'];
+
+/**
+ * Limits in the shell's units: no core dump, KiB for the data segment, blocks of 512 bytes for a file (POSIX, ulimit). A write beyond
+ * the last one fails with EFBIG, since node ignores SIGXFSZ.
+ */
+const SET_LIMITS = 'ulimit -c 0; ulimit -d "$1"; ulimit -f "$2"; shift 2; exec "$@"';
+
+/** Starts the process. Control channel on fd 3, data pipe on fd 4, stderr piped; an ENOENT is an `error` event. */
+export function launch(options: LaunchOptions): ChildProcess {
+  const limits = [options.memoryHardLimit / 1024, diskQuota(options.tempLimit) / 512].map((limit) =>
+    String(Math.ceil(limit)),
+  );
+  const node = [process.execPath, '--no-warnings', options.main];
+  return spawn('/bin/sh', ['-c', SET_LIMITS, 'duckcoop-worker', ...limits, ...dieWithParent(), ...node], {
+    cwd: options.folder,
+    env: environment(options),
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
+    // A session of its own: Ctrl-C at a terminal is for the API, which then ends its workers in order.
+    detached: true,
+  });
+}
+
+function environment(options: LaunchOptions): NodeJS.ProcessEnv {
+  const environment: NodeJS.ProcessEnv = {
+    // DuckDB looks for ~/.duckdb: nothing of the operator's is there for it.
+    HOME: options.folder,
+    TMPDIR: options.folder,
+    UV_THREADPOOL_SIZE: String(Math.max(4, options.threads + 2)),
+  };
+  for (const name of INHERITED) {
+    const value = process.env[name];
+    if (value !== undefined) environment[name] = value;
+  }
+  return environment;
+}
+
+let setpriv: boolean | undefined;
+
+/**
+ * The kernel ends the worker when the API process dies (PR_SET_PDEATHSIG, prctl(2)), even one whose own thread is stuck
+ * in native code and cannot see its channel close. Where util-linux has no setpriv, the closed channel has to do.
+ */
+function dieWithParent(): string[] {
+  setpriv ??=
+    process.platform === 'linux' &&
+    (process.env.PATH ?? '')
+      .split(delimiter)
+      .some((folder) => folder !== '' && existsSync(join(folder, 'setpriv')));
+  return setpriv ? ['setpriv', '--pdeathsig', 'KILL', '--'] : [];
+}

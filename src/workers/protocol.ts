@@ -1,0 +1,238 @@
+/**
+ * The control protocol between the API process and a worker process: small messages, one JSON document a line,
+ * over a socket pair of their own. Result bytes take another pipe (data-frames.ts).
+ *
+ * Both sides check every message they receive: a worker is native code that may write anything, and what it
+ * writes must end that worker and nothing else. This is also why it is not node's own IPC channel, which throws
+ * an uncatchable error in the parent when a line is not JSON.
+ *
+ * ```
+ *   parent                                  worker
+ *     | -- configure ------------------------> |   limits, folders; before DuckDB is loaded
+ *     | <------------------------------ ready -|   versions
+ *     | -- run(1), run(2) -------------------> |   2 waits: the dispatch window
+ *     | <-------------------------- finished 1-|   the verdict, with a small result; a large one took the data pipe
+ *     | -- withdraw(2) ----------------------> |   only if 2 has not begun
+ *     | <------------------------- withdrawn 2-|
+ *     | -- interrupt(3) ---------------------> |
+ *     | <------------------ heartbeat (always)-|
+ * ```
+ */
+import { z } from 'zod';
+
+/** Raised with every change that an older peer would misread. A worker of another version is not used. */
+export const PROTOCOL_VERSION = 1;
+
+/** File descriptors of a worker process. */
+export const CONTROL_FD = 3;
+export const DATA_FD = 4;
+
+/** Where in a statement's life a worker is; what a crash report and a fault are told by. */
+export const PHASES = [
+  'starting',
+  'idle',
+  'attaching',
+  'preparing',
+  'running',
+  'replying',
+  'cancelling',
+] as const;
+export type Phase = (typeof PHASES)[number];
+
+/** Faults that a worker does not live through. */
+export const DEADLY_FAULTS = [
+  'sigsegv',
+  'sigabrt',
+  'sigkill',
+  'sigstop',
+  'exit',
+  'exit-0',
+  'exit-1',
+  'hang',
+  'oom',
+  'channel-garbage',
+  'channel-close',
+  'heartbeat-loss',
+] as const;
+export type DeadlyFault = (typeof DEADLY_FAULTS)[number];
+/** Those that a worker is told of while it lives. */
+export const INJECTED_FAULTS = [...DEADLY_FAULTS, 'disk-full'] as const;
+export type InjectedFault = (typeof INJECTED_FAULTS)[number];
+/** Those that it is started with. */
+export const START_FAULTS = ['slow-start', 'crash-at-start'] as const;
+export type StartFault = (typeof START_FAULTS)[number];
+
+/** Faults a worker can have, where the configuration allows chaos. */
+export const FAULTS = [...INJECTED_FAULTS, ...START_FAULTS] as const;
+export type Fault = (typeof FAULTS)[number];
+
+export function isStartFault(fault: Fault): fault is StartFault {
+  return START_FAULTS.some((name) => name === fault);
+}
+
+const seq = z.number().int().nonnegative();
+const count = z.number().int().nonnegative();
+const name = z.string().min(1);
+
+/** A database server, in the terms of its own client library (`options`). */
+const server = {
+  alias: name,
+  host: name,
+  port: count,
+  user: z.string().optional(),
+  password: z.string().optional(),
+  database: z.string().optional(),
+  options: z.record(z.string(), z.string()),
+  readOnly: z.boolean(),
+};
+
+/** A source as a worker attaches it: what it is, and the credentials this query needs. Never logged. */
+const attachment = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('postgres'), ...server }),
+  z.strictObject({ kind: z.literal('mysql'), ...server }),
+  z.strictObject({ kind: z.literal('sqlite'), alias: name, path: name, readOnly: z.boolean() }),
+  z.strictObject({
+    kind: z.literal('files'),
+    alias: name,
+    path: name,
+    /** Views that the configuration names, each a path or glob below `path`. */
+    views: z.array(
+      z.strictObject({ name, path: name, format: z.enum(['parquet', 'csv', 'json']).optional() }),
+    ),
+  }),
+]);
+export type Attachment = z.infer<typeof attachment>;
+
+const configure = z.strictObject({
+  type: z.literal('configure'),
+  version: z.literal(PROTOCOL_VERSION),
+  worker: name,
+  /** The private run folder; spill goes to a folder inside it. */
+  folder: name,
+  threads: count.min(1),
+  memoryLimit: count,
+  /** Bytes of the data segment, set before the program began; more than half of it held means a new worker. */
+  memoryHardLimit: count,
+  tempLimit: count,
+  /** Which to load at once, which when a source needs them, and the folder they are in (src/extensions/layout.ts). */
+  extensions: z.strictObject({ directory: name, names: z.array(name), onDemand: z.array(name).optional() }),
+  allowFunctions: z.array(z.string()),
+  heartbeatMs: count.min(1),
+  niceness: z.number().int(),
+  /** Whether `fault` messages, and `startFault`, are obeyed. */
+  chaos: z.boolean(),
+  startFault: z.enum(START_FAULTS).optional(),
+});
+export type Configure = z.infer<typeof configure>;
+
+/** What a result is streamed as. */
+const output = z.discriminatedUnion('format', [
+  z.strictObject({ format: z.literal('ndjson'), rows: z.enum(['arrays', 'objects']) }),
+  z.strictObject({
+    format: z.literal('csv'),
+    header: z.boolean(),
+    /** One character. */
+    delimiter: z.string(),
+    /** What stands for NULL. */
+    null: z.string(),
+  }),
+  z.strictObject({ format: z.literal('arrow') }),
+  z.strictObject({ format: z.literal('parquet') }),
+]);
+export type ResultOutput = z.infer<typeof output>;
+
+const run = z.strictObject({
+  type: z.literal('run'),
+  seq,
+  sql: z.string(),
+  params: z.union([z.array(z.unknown()), z.record(z.string(), z.unknown())]).optional(),
+  rowFormat: z.enum(['arrays', 'objects']),
+  /** The members of a JSON reply without. */
+  output: output.optional(),
+  rowLimit: count.optional(),
+  byteLimit: count.optional(),
+  /** Bytes of `data` past which a JSON result is refused rather than cut. */
+  maxBytes: count,
+  attachments: z.array(attachment),
+  memoryLimit: count.optional(),
+  threads: count.min(1).optional(),
+  /** Statements other than reads are allowed. */
+  write: z.boolean(),
+});
+export type Run = z.infer<typeof run>;
+
+const parentMessage = z.discriminatedUnion('type', [
+  configure,
+  run,
+  z.strictObject({ type: z.literal('interrupt'), seq }),
+  z.strictObject({ type: z.literal('withdraw'), seq }),
+  z.strictObject({ type: z.literal('shutdown') }),
+  z.strictObject({
+    type: z.literal('fault'),
+    fault: z.enum(INJECTED_FAULTS),
+    /** It waits until the worker enters this phase; undefined for at once. */
+    phase: z.enum(PHASES).optional(),
+    /** Of this statement alone. */
+    seq: seq.optional(),
+  }),
+]);
+export type ParentMessage = z.infer<typeof parentMessage>;
+
+/** Why a statement failed inside a worker that lives on. */
+const failed = z.strictObject({
+  ok: z.literal(false),
+  code: z.enum([
+    'SQL_ERROR',
+    'INVALID_REQUEST',
+    'FORBIDDEN',
+    'MEMORY_LIMIT',
+    'DISK_LIMIT',
+    'RESULT_TOO_LARGE',
+    'SOURCE_UNAVAILABLE',
+    'INTERRUPTED',
+  ]),
+  detail: z.string(),
+  members: z.record(z.string(), z.unknown()),
+});
+export type FailedVerdict = z.infer<typeof failed>;
+
+const succeeded = z.strictObject({ ok: z.literal(true), rows: count, truncated: z.boolean() });
+
+const finished = z.strictObject({
+  type: z.literal('finished'),
+  seq,
+  verdict: z.discriminatedUnion('ok', [succeeded, failed]),
+  /** Bytes sent down the data pipe for this statement. */
+  bytes: count,
+  /** The whole result where it is small; else it went down the data pipe. */
+  body: z.string().optional(),
+  runMs: z.number().nonnegative(),
+  peakMemoryBytes: count,
+  /**
+   * This worker must be replaced before its next statement: DuckDB says that it is broken though the process lives, or
+   * memory it took does not come back.
+   */
+  retire: z.enum(['broken', 'memory']).optional(),
+});
+export type Finished = z.infer<typeof finished>;
+
+const ready = z.strictObject({
+  type: z.literal('ready'),
+  version: z.literal(PROTOCOL_VERSION),
+  duckdb: name,
+  node: name,
+});
+export type Ready = z.infer<typeof ready>;
+
+const workerMessage = z.discriminatedUnion('type', [
+  ready,
+  finished,
+  z.strictObject({ type: z.literal('withdrawn'), seq }),
+  z.strictObject({ type: z.literal('heartbeat') }),
+  /** The worker cannot start or go on and says why, before it exits. */
+  z.strictObject({ type: z.literal('failed'), detail: z.string() }),
+]);
+export type WorkerMessage = z.infer<typeof workerMessage>;
+
+export const decodeParentMessage = (value: unknown): ParentMessage => parentMessage.parse(value);
+export const decodeWorkerMessage = (value: unknown): WorkerMessage => workerMessage.parse(value);

@@ -1,0 +1,48 @@
+/** A client of `GET /v1/supervision/events` that keeps all it is told. */
+import { type IncomingMessage, request } from 'node:http';
+import { createParser } from 'eventsource-parser';
+import { onTestFinished } from 'vitest';
+import { until } from './test-server.ts';
+
+export interface StreamedEvent {
+  readonly id: string;
+  readonly type: string;
+  readonly [member: string]: unknown;
+}
+
+export interface EventStreamClient {
+  /** Oldest first. */
+  readonly events: readonly StreamedEvent[];
+  /** The reply was ended in order, or cut. */
+  readonly end: Promise<'ended' | 'cut'>;
+  ofType(type: string): StreamedEvent[];
+  close(): void;
+}
+
+/** Resolves once the stream has begun; closed when the test ends. */
+export async function followEvents(
+  url: string,
+  query = '',
+  headers: Readonly<Record<string, string>> = {},
+): Promise<EventStreamClient> {
+  const events: StreamedEvent[] = [];
+  const parser = createParser({
+    onEvent: ({ id = '', data }) =>
+      events.push({ ...(JSON.parse(data) as Omit<StreamedEvent, 'id'> & { type: string }), id }),
+  });
+  const asked = request(`${url}/v1/supervision/events${query}`, { agent: false, headers });
+  const reply = await new Promise<IncomingMessage>((resolve, reject) => {
+    asked.once('error', reject).once('response', resolve).end();
+  });
+  if (reply.statusCode !== 200) throw new Error(`replied ${reply.statusCode}`);
+  reply.setEncoding('utf8').on('data', (text: string) => parser.feed(text));
+  const end = new Promise<'ended' | 'cut'>((resolve) => {
+    reply.once('error', () => resolve('cut')).once('end', () => resolve('ended'));
+  });
+  asked.on('error', () => undefined);
+  const close = () => void asked.destroy();
+  onTestFinished(close);
+  const ofType = (type: string) => events.filter((event) => event.type === type);
+  if (query === '') await until('the stream has begun', () => events.length > 0);
+  return { events, end, ofType, close };
+}
