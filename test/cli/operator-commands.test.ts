@@ -111,7 +111,8 @@ describe('duckcoop tree', () => {
   });
 
   it.skipIf(!existsSync('/usr/bin/script'))('draws on a terminal, and gives it back at Ctrl-C', async () => {
-    const command = `${process.execPath} ${ROOT}bin/duckcoop.js tree --watch --url ${server.url}`;
+    // `exec`: not every shell makes way for its last command, and one that stays would end of the Ctrl-C itself.
+    const command = `exec ${process.execPath} ${ROOT}bin/duckcoop.js tree --watch --url ${server.url}`;
     const running = startProgram('/usr/bin/script', ['-qfec', command, '/dev/null'], { keepInput: true });
     const output = outputOf(running);
     await until('it is drawn', () => output.stdout.includes('query-router'));
