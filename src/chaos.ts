@@ -1,5 +1,4 @@
 /** Chaos as a feature: real faults for real workers, on request. What becomes of them is the supervisors' business. */
-
 import { isFinal } from './actors/query-state.ts';
 import type { QueryTable } from './actors/query-table.ts';
 import type { RosterEntry, WorkerRoster } from './actors/worker-roster.ts';

@@ -13,8 +13,6 @@ export interface JobAtDeath {
   readonly job: Job;
   /** Why it was being stopped. */
   readonly stopping: 'timeout' | 'cancelled' | undefined;
-  /** Its first bytes had come. */
-  readonly streaming: boolean;
 }
 
 export interface WorkerIdentity {
@@ -49,17 +47,16 @@ export function judgeDeath<Held extends JobAtDeath>(
     atDeath !== undefined && (seq <= atDeath || (lost && job.statement.write));
   // It passed a limit: the kill was for it.
   const isCulprit = ({ seq }: Held) => exit.exceeded !== undefined && seq === atDeath;
-  // It began when the kill for the one before it was under way. A read does no harm when it is done again.
-  const bystander = (one: Held) =>
-    cause === 'killed' &&
-    one.stopping === undefined &&
-    !isCulprit(one) &&
-    !one.streaming &&
-    !one.job.statement.write;
-  // Done before another one killed the worker, and only its verdict was lost on the way: a read runs once more, unseen.
-  const isDone = ({ seq, job }: Held) =>
-    !lost && atDeath !== undefined && seq < atDeath && !job.statement.write && !job.sink.committed;
-  const begun = held.filter((one) => hasBegun(one) && !bystander(one) && !isDone(one));
+  // It began when the kill for the one before it was under way.
+  const isBystander = (one: Held) => cause === 'killed' && !isCulprit(one);
+  // It was over before another one killed the worker, and only its verdict was lost on the way.
+  const isDone = ({ seq }: Held) => !lost && atDeath !== undefined && seq < atDeath;
+  // A read that nobody is stopping, and of which no byte has left, does no harm when it is done again.
+  const mayRunAgain = ({ stopping, job }: Held) =>
+    stopping === undefined && !job.statement.write && !job.sink.committed;
+  const begun = held.filter(
+    (one) => hasBegun(one) && !(mayRunAgain(one) && (isBystander(one) || isDone(one))),
+  );
   return {
     cause,
     begun,
