@@ -99,7 +99,7 @@ export class Failure extends Error {
 }
 
 /** What a principal was refused. */
-export type Denied = 'function' | 'source' | 'statement' | 'pool' | 'endpoint';
+export type Denied = 'function' | 'source' | 'statement' | 'pool' | 'endpoint' | 'host' | 'origin';
 
 export function forbidden(kind: Denied, name: string, detail: string): Failure {
   return new Failure('FORBIDDEN', detail, { members: { denied: { kind, name } } });

@@ -20,6 +20,7 @@ import { configChanges } from './config/changes.ts';
 import { publicConfig } from './config/describe.ts';
 import { LiveConfig } from './config/live-config.ts';
 import type { LoadedConfig } from './config/load.ts';
+import { isLoopback } from './config/loopback.ts';
 import type { PoolConfig } from './config/pools.ts';
 import type { Config } from './config/schema.ts';
 import { secretsIn } from './config/secret.ts';
@@ -276,6 +277,11 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
           isDraining: () => draining,
         }),
         auth: () => live.current.auth,
+        // Whoever says --insecure on another address has said that anybody may come.
+        allowedHosts: () =>
+          live.current.auth.mode === 'none' && isLoopback(config.server.host)
+            ? live.current.server.allowed_hosts
+            : undefined,
         onAuthFailure: (why) => events.emit('auth.failed', { why }),
         limits: {
           get maxBodyBytes() {

@@ -7,7 +7,7 @@
  */
 import type { z } from 'zod';
 import { authSchema, limitsSchema } from './auth.ts';
-import { flag, host, integer, names, oneOf, port, section, text, url } from './fields.ts';
+import { flag, host, integer, list, names, oneOf, port, section, text, url } from './fields.ts';
 import { poolsSchema } from './pools.ts';
 import { sourcesSchema } from './sources.ts';
 import { duration, size } from './units.ts';
@@ -20,6 +20,8 @@ export const configSchema = section({
     host: host().default('127.0.0.1'),
     /** 0 picks a free one. */
     port: port(0).default(8480),
+    /** Names that clients reach it by beside those of loopback, while it asks for no keys. */
+    allowed_hosts: list(host(), 'expected a list of host names').default([]),
     /** Milliseconds that running queries have to end once the server is told to stop. */
     drain_timeout: duration({ min: 0 }).prefault('10s'),
     /** Bytes of a request body. */

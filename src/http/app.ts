@@ -18,6 +18,7 @@ import { ClientGone } from './request-body.ts';
 import { type Handler, type Route, type RouteMatch, RouteTable } from './routes.ts';
 import type { HttpServices } from './services.ts';
 import { addSourceRoutes } from './source-routes.ts';
+import { refuseForeignPage } from './web-page.ts';
 
 /** What an access log says of a client that did not wait, as nginx does. Never sent. */
 const CLIENT_GONE_STATUS = 499;
@@ -39,7 +40,7 @@ export function createApp(services: HttpServices): Koa {
     try {
       const path = pathOf(ctx);
       match = routes.find(path);
-      const { route, parameters } = admit(exchange, match, path, authenticate);
+      const { route, parameters } = admit(exchange, match, path, authenticate, services);
       exchange.parameters = parameters;
       const handled = handlerOf(route, ctx)(exchange);
       if (handled !== undefined) await handled;
@@ -84,8 +85,10 @@ function admit(
   match: RouteMatch | undefined,
   path: string,
   authenticate: Authenticate,
+  { allowedHosts }: HttpServices,
 ): RouteMatch {
   if (match?.route.access === 'open') return match;
+  refuseForeignPage(exchange.ctx.req, allowedHosts?.());
   exchange.principal = authenticate(exchange.ctx.req);
   if (match === undefined) throw new Failure('NOT_FOUND', `There is nothing at ${path}.`);
   const { access, pattern } = match.route;

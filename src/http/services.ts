@@ -125,6 +125,8 @@ export interface HttpServices {
   readonly chaos: ChaosService;
   /** The keys that count; read anew for each request. Another object where they have changed. */
   readonly auth: () => AuthConfig;
+  /** Names in `Host` that are this server's beside those of loopback; undefined where any is. */
+  readonly allowedHosts?: () => readonly string[] | undefined;
   readonly eventStreams: EventStreams;
   readonly limits: HttpLimits;
   /** Told of what nobody foresaw (the client hears `INTERNAL` and no more) and of sockets that failed in mid-reply. */

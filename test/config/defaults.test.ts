@@ -39,6 +39,7 @@ const DEFAULTS = {
   server: {
     host: '127.0.0.1',
     port: 8480,
+    allowed_hosts: [],
     drain_timeout: 10_000,
     max_body: 1e6,
     client_write_timeout: 30_000,

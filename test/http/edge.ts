@@ -135,6 +135,8 @@ export interface EdgeOptions {
   readonly crashes?: Partial<CrashService>;
   /** No authentication without. */
   readonly auth?: () => AuthConfig;
+  /** Any name in `Host` without. */
+  readonly allowedHosts?: () => readonly string[];
   readonly eventStreams?: { readonly keep?: number; readonly max?: number; readonly heartbeatMs?: number };
 }
 
@@ -185,6 +187,7 @@ export async function openEdge(options: EdgeOptions = {}): Promise<Edge> {
     },
     chaos: { requireEnabled: () => undefined, find: (name) => ({ worker: name }), inject: () => 'a-1' },
     auth: options.auth ?? (() => NO_KEYS),
+    ...(options.allowedHosts && { allowedHosts: options.allowedHosts }),
     eventStreams,
     limits: { maxBodyBytes: 1_000_000, maxResultBytes: 64_000_000, ...options.limits },
     onError: (error) => errors.push(error),
