@@ -16,15 +16,16 @@ export function refuseForeignPage(
   { headers }: Pick<IncomingMessage, 'headers'>,
   allowedHosts: readonly string[] | undefined,
 ): void {
-  const { host = '', origin, 'sec-fetch-site': site } = headers;
-  if (allowedHosts !== undefined && !isKnown(host, allowedHosts)) {
+  const { host, origin, 'sec-fetch-site': site } = headers;
+  // Without one (HTTP/1.0) it is no browser's.
+  if (allowedHosts !== undefined && host !== undefined && !isKnown(host, allowedHosts)) {
     throw forbidden(
       'host',
       host,
       `This server is not known as ${JSON.stringify(host)}. If it is to be, name that in server.allowed_hosts.`,
     );
   }
-  if (site === undefined ? origin === undefined || isOwn(origin, host) : OWN_SITES.has(site)) return;
+  if (site === undefined ? origin === undefined || isOwn(origin, host ?? '') : OWN_SITES.has(site)) return;
   throw forbidden(
     'origin',
     origin ?? 'unknown',

@@ -56,7 +56,7 @@ async function readNothing(server: TestServer, body: Settings): Promise<Socket> 
   socket.pause();
   const text = JSON.stringify(body);
   socket.write(
-    `POST /v1/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
+    `POST /v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
   );
   await until('the reply is under way', () =>
     server.workers().some(({ status }) => status().state === 'busy'),
@@ -175,7 +175,7 @@ describe('a failure', () => {
       socket.on('error', (error: NodeJS.ErrnoException) => resolve(`${error.code} ${text}`));
       socket.on('end', () => resolve(`end ${text}`));
       const sql = encodeURIComponent(HUGE);
-      socket.write(`GET /v1/query?format=csv&sql=${sql} HTTP/1.0\r\nHost: x\r\n\r\n`);
+      socket.write(`GET /v1/query?format=csv&sql=${sql} HTTP/1.0\r\nHost: localhost\r\n\r\n`);
     });
     expect(await outcome).toMatch(/^ECONNRESET HTTP\/1.1 200/);
     await until('a new worker is idle', () => isIdle(server));

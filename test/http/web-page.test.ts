@@ -28,6 +28,10 @@ describe('a name the server is called by', () => {
     ...['', '[', 'a b', 'localhost@attacker.example', '0.0.0.0', 'duck.lan.attacker.example'],
   ])('%j is not', (host) => expect(refused({ host }, ['duck.lan'])).toBe('host'));
 
+  test('is not asked of a client without one, which is no browser', () => {
+    expect(refused({})).toBeUndefined();
+  });
+
   test('is any where the server says so', () => {
     expect(() => refuseForeignPage({ headers: { host: 'attacker.example' } }, undefined)).not.toThrow();
   });
