@@ -96,6 +96,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
   const routerKey: Key<QueryRouterMessage> = { name: 'query-router' };
   const queueKey = (name: string): Key<PoolQueueMessage> => ({ name: `pool:${name}/queue` });
   const queries = queryService({ actors, directory, routerKey, table });
+  const isLocal = isLoopback(config.server.host);
   let draining = false;
   let root: SupervisorHandle | undefined;
   const restarts = new Restarts({ root: () => root, roster, events, clock: actors.clock });
@@ -279,9 +280,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
         auth: () => live.current.auth,
         // Whoever says --insecure on another address has said that anybody may come.
         allowedHosts: () =>
-          live.current.auth.mode === 'none' && isLoopback(config.server.host)
-            ? live.current.server.allowed_hosts
-            : undefined,
+          live.current.auth.mode === 'none' && isLocal ? live.current.server.allowed_hosts : undefined,
         onAuthFailure: (why) => events.emit('auth.failed', { why }),
         limits: {
           get maxBodyBytes() {

@@ -8,12 +8,17 @@ export async function start(name, args, cwd) {
   const child = spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'inherit'] });
   const exited = new Promise((resolve) => child.once('exit', resolve));
   const url = await new Promise((resolve, reject) => {
-    createInterface(child.stdout).on('line', (line) => {
+    const lines = createInterface(child.stdout);
+    lines.on('line', (line) => {
       const { msg, url } = JSON.parse(line);
-      if (msg === 'listening') resolve(url);
+      if (msg !== 'listening') return;
+      lines.close();
+      resolve(url);
     });
     void exited.then((code) => reject(new Error(`${name} ended with ${code}`)));
   });
+  // What it logs from now on is taken, and not looked at.
+  child.stdout.resume();
   return {
     name,
     url,

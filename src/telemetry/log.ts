@@ -8,12 +8,14 @@ export type { Logger };
 export function createLogger(level: string): Logger {
   return pino(
     { level, base: null, timestamp: pino.stdTimeFunctions.isoTime },
-    new TurnWriter(process.stdout),
+    new BatchWriter(process.stdout),
   );
 }
 
-/** Lines of one turn of the event loop are written at once: under load, a system call for dozens of them. */
-class TurnWriter {
+const BATCH_MS = 5;
+
+/** Lines of a few milliseconds are written at once: under load, a system call for dozens of them. */
+class BatchWriter {
   readonly #out: NodeJS.WritableStream;
   #lines = '';
 
@@ -23,7 +25,7 @@ class TurnWriter {
   }
 
   write(line: string): void {
-    if (this.#lines === '') setImmediate(() => this.#flush());
+    if (this.#lines === '') setTimeout(() => this.#flush(), BATCH_MS);
     this.#lines += line;
   }
 

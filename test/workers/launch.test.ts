@@ -22,12 +22,12 @@ describe('a worker process', () => {
   });
 
   it('comes after its parent when the machine is short of time or memory', () => {
-    const nice = Number(
-      proc('stat')
-        .slice(proc('stat').lastIndexOf(')') + 2)
-        .split(' ')[16],
-    );
-    expect(nice).toBe(7);
+    const stat = proc('stat')
+      .slice(proc('stat').lastIndexOf(')') + 2)
+      .split(' ');
+    expect(Number(stat[16])).toBe(7);
+    // The scheduling policy: SCHED_BATCH (proc(5), stat, field 41; sched(7)).
+    expect(Number(stat[38])).toBe(3);
     expect(Number(proc('oom_score_adj'))).toBe(500);
     // Not its parent, and not one thread alone.
     for (const thread of readdirSync(`/proc/${worker().pid}/task`))
