@@ -8,14 +8,12 @@ export type { Logger };
 export function createLogger(level: string): Logger {
   return pino(
     { level, base: null, timestamp: pino.stdTimeFunctions.isoTime },
-    new BatchWriter(process.stdout),
+    new TurnWriter(process.stdout),
   );
 }
 
-const BATCH_MS = 5;
-
-/** Lines of a few milliseconds are written at once: under load, a system call for dozens of them. */
-class BatchWriter {
+/** Lines of one turn of the event loop are written at once: under load, a system call for dozens of them. */
+class TurnWriter {
   readonly #out: NodeJS.WritableStream;
   #lines = '';
 
@@ -25,7 +23,7 @@ class BatchWriter {
   }
 
   write(line: string): void {
-    if (this.#lines === '') setTimeout(() => this.#flush(), BATCH_MS);
+    if (this.#lines === '') setImmediate(() => this.#flush());
     this.#lines += line;
   }
 
