@@ -82,7 +82,8 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
   const directory = new Directory(actors);
   const roster = new WorkerRoster();
   const folders = await RunFolders.open(config.data_dir);
-  const table = new QueryTable(KEPT_QUERIES, () => actors.clock.now());
+  const run = randomBytes(6).toString('hex');
+  const table = new QueryTable(KEPT_QUERIES, () => actors.clock.now(), run);
   const redactor = new Redactor(secretsIn(config));
   const crashes = await CrashLedger.open({
     folder: join(config.data_dir, 'crashes'),
@@ -92,7 +93,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     clock: actors.clock,
     events,
   });
-  const eventLog = new EventLog({ events, run: randomBytes(6).toString('hex') });
+  const eventLog = new EventLog({ events, run });
   const routerKey: Key<QueryRouterMessage> = { name: 'query-router' };
   const queueKey = (name: string): Key<PoolQueueMessage> => ({ name: `pool:${name}/queue` });
   const queries = queryService({ actors, directory, routerKey, table });
@@ -255,7 +256,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     // It ends by itself within the drain timeout.
     shutdown: 'infinity',
     start: async ({ exited }) => {
-      const streams = new EventStreams({ log: eventLog });
+      const streams = new EventStreams();
       eventStreams = streams;
       const app = createApp({
         queries,
@@ -291,6 +292,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
           },
         },
         eventStreams: streams,
+        eventLog,
         onError: (error, context) =>
           events.emit('fault', { where: `${context.method} ${context.path}`, error }),
         onRequest: (event) => metrics.countRequest(event),

@@ -3,6 +3,7 @@ import type { Failure } from '../failures.ts';
 import type { Principal } from '../principal.ts';
 import type { Run } from '../workers/protocol.ts';
 import type { ActorRef } from './actor.ts';
+import type { QueryProgress } from './query.ts';
 
 /** Where a query's result bytes go, past all mailboxes. */
 export interface ResultSink {
@@ -74,6 +75,9 @@ export type JobReport =
   | { readonly type: 'dispatched'; readonly queryId: string; readonly worker: string }
   | { readonly type: 'running'; readonly queryId: string; readonly worker: string }
   | { readonly type: 'streaming'; readonly queryId: string }
+  | { readonly type: 'progress'; readonly queryId: string; readonly progress: QueryProgress }
+  /** It is in the queue, and no worker is free. */
+  | { readonly type: 'waiting'; readonly queryId: string }
   /** It is back in the queue, as if it had never left. */
   | { readonly type: 'requeued'; readonly queryId: string }
   | { readonly type: 'ended'; readonly queryId: string; readonly end: JobEnd };

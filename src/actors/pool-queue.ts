@@ -190,7 +190,11 @@ class PoolQueue {
     this.#assign();
     const index = this.#waiting.findIndex((waiting) => waiting.job === job);
     const { max } = this.#options.settings();
-    if (index === -1 || this.#waiting.length <= max) return;
+    if (index === -1) return;
+    if (this.#waiting.length <= max) {
+      this.#options.report({ type: 'waiting', queryId: job.queryId });
+      return;
+    }
     this.#drop(index);
     const detail = `${max} queries are waiting for pool ${this.#options.pool}, the most it takes; try again.`;
     this.#fail(job, new Failure('OVERLOADED', detail, { retryAfter: 1 }));

@@ -16,6 +16,7 @@ import type { Job, JobEnd, JobReport, ResultSink } from './job.ts';
 import type { Placement } from './placement.ts';
 import type { PoolQueueMessage } from './pool-queue.ts';
 import type { CancelOutcome, QueryRequest, QueryResult } from './query.ts';
+import type { QueryFeed } from './query-feed.ts';
 import { mayBecome, type QueryState } from './query-state.ts';
 import { type PendingQuery, type QueryRecord, type QueryTable, queueMs } from './query-table.ts';
 import { withSourceHint } from './source-hint.ts';
@@ -26,6 +27,8 @@ export type QueryRouterMessage =
       readonly request: QueryRequest;
       /** Gets the result's bytes as they come. */
       readonly sink?: ResultSink | undefined;
+      /** Told what to follow the query by, once it is admitted. */
+      readonly onFeed?: ((feed: QueryFeed) => void) | undefined;
       readonly settle: (outcome: QueryResult | Failure) => void;
     }
   | {
@@ -99,7 +102,7 @@ class QueryRouter {
   receive(message: QueryRouterMessage): void {
     switch (message.type) {
       case 'submit':
-        this.#submit(message.request, message.sink, message.settle);
+        this.#submit(message);
         return;
       case 'cancel':
         this.#cancel(message.queryId, message.principal, message.reply);
@@ -119,6 +122,8 @@ class QueryRouter {
       case 'dispatched':
       case 'running':
       case 'streaming':
+      case 'progress':
+      case 'waiting':
       case 'requeued':
         this.#progress(message);
         return;
@@ -138,11 +143,7 @@ class QueryRouter {
     }
   }
 
-  #submit(
-    request: QueryRequest,
-    sink: ResultSink | undefined,
-    settle: (outcome: QueryResult | Failure) => void,
-  ): void {
+  #submit({ request, sink, onFeed, settle }: QueryRouterMessage & { readonly type: 'submit' }): void {
     const { table, place } = this.#options;
     if (table.find(request.queryId) !== undefined) {
       settle(new Failure('QUERY_ID_REUSED', `The query_id ${request.queryId} is taken; choose another one.`));
@@ -161,6 +162,7 @@ class QueryRouter {
       return;
     }
     const { record, job } = this.#admit(request, placement, sink, settle);
+    if (onFeed !== undefined) onFeed(this.#options.table.follow(record));
     this.#toQueue(record, job, { type: 'enqueue', job });
   }
 
@@ -223,6 +225,8 @@ class QueryRouter {
       bytes: undefined,
       attempts: 0,
       worker: undefined,
+      progress: undefined,
+      feed: undefined,
       failure: undefined,
     };
     this.#options.table.add(record);
@@ -245,18 +249,28 @@ class QueryRouter {
       case 'dispatched':
         record.worker = report.worker;
         this.#to(record, 'dispatched');
+        this.#options.table.tellPositions(record.pool);
         return;
       case 'running':
         record.startedAt = this.#context.system.clock.now();
         record.attempts += 1;
         this.#to(record, 'running');
+        record.feed?.running(report.worker, record.attempts);
         return;
       case 'streaming':
         this.#to(record, 'streaming');
         return;
+      case 'progress':
+        record.progress = report.progress;
+        record.feed?.progress(report.progress);
+        return;
+      case 'waiting':
+        if (record.feed !== undefined) this.#options.table.followWaiting(record);
+        return;
       case 'requeued':
         this.#notBegun(record);
         this.#to(record, 'queued');
+        if (record.feed !== undefined) this.#options.table.followWaiting(record);
         return;
       default:
         report satisfies never;
@@ -267,6 +281,7 @@ class QueryRouter {
     if (record.startedAt !== undefined) record.attempts -= 1;
     record.startedAt = undefined;
     record.worker = undefined;
+    record.progress = undefined;
   }
 
   #ended(queryId: string, end: JobEnd): void {
@@ -320,8 +335,10 @@ class QueryRouter {
     job.sink.reset();
     record.startedAt = undefined;
     record.worker = undefined;
+    record.progress = undefined;
     record.crash = end.failure;
     this.#to(record, 'queued');
+    record.feed?.retrying(record.attempts, end.failure.members.crash_id as string | undefined);
     this.#options.events.emit('query.retried', {
       queryId: record.queryId,
       pool: record.pool,
@@ -381,6 +398,8 @@ class QueryRouter {
       onEnd(state === 'cancelled' ? (killed ? 'killed' : 'cancelled') : 'already_finished');
     }
     const view = this.#options.table.view(record);
+    record.feed?.ended(view);
+    this.#options.table.tellPositions(record.pool);
     this.#options.events.emit('query.ended', {
       queryId: view.queryId,
       pool: view.pool,

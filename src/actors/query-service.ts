@@ -27,12 +27,13 @@ export function queryService({ actors, directory, routerKey, table }: QueryServi
     }
   };
   return {
-    run(request, sink) {
+    run(request, sink, onFeed) {
       const { queryId } = request;
       const submit = (settle: (outcome: QueryResult | Failure) => void): QueryRouterMessage => ({
         type: 'submit',
         request,
         sink,
+        onFeed,
         settle,
       });
       // A router that ended had admitted it, perhaps: then it may have begun, and its successor stops it.
@@ -46,6 +47,10 @@ export function queryService({ actors, directory, routerKey, table }: QueryServi
         directory.whereis(routerKey)?.tell({ type: 'abandon', request, cancelledBy });
       };
       return { queryId, result, abandon };
+    },
+    follow(queryId, principal) {
+      const record = table.findFor(principal, queryId);
+      return record === undefined ? undefined : table.follow(record);
     },
     get(queryId, principal) {
       const record = table.findFor(principal, queryId);

@@ -7,7 +7,15 @@
 import { Failure } from '../failures.ts';
 import { maySeeQueriesOf, type Principal } from '../principal.ts';
 import type { Job } from './job.ts';
-import type { CancelOutcome, QueryFilter, QueryRequest, QueryResult, QueryView } from './query.ts';
+import type {
+  CancelOutcome,
+  QueryFilter,
+  QueryProgress,
+  QueryRequest,
+  QueryResult,
+  QueryView,
+} from './query.ts';
+import { QueryFeed } from './query-feed.ts';
 import { isFinal, publicState, type QueryState } from './query-state.ts';
 
 /** What a query needs until it ends. Statement, parameters and result are held by nothing else, and go with it. */
@@ -44,6 +52,9 @@ export interface QueryRecord {
   bytes: number | undefined;
   attempts: number;
   worker: string | undefined;
+  progress: QueryProgress | undefined;
+  /** For those who follow it; there is none until somebody does. */
+  feed: QueryFeed | undefined;
   failure: Failure | undefined;
 }
 
@@ -53,12 +64,16 @@ export class QueryTable {
   readonly #ended: string[] = [];
   readonly #keep: number;
   readonly #now: () => number;
+  readonly #run: string;
+  /** Ids of followed queries that wait. */
+  readonly #followed = new Set<string>();
   #tickets = 0;
 
-  /** Keeps the last `keep` ended queries; `now` is the actor system's clock. */
-  constructor(keep: number, now: () => number) {
+  /** Keeps the last `keep` ended queries; `now` is the actor system's clock, `run` tells this server's events from another's. */
+  constructor(keep: number, now: () => number, run = 'run') {
     this.#keep = keep;
     this.#now = now;
+    this.#run = run;
   }
 
   /** The number of the next query to be admitted. */
@@ -79,6 +94,50 @@ export class QueryTable {
   findFor(principal: Principal, queryId: string): QueryRecord | undefined {
     const record = this.find(queryId);
     return record !== undefined && maySeeQueriesOf(principal, record.principal) ? record : undefined;
+  }
+
+  /** The feed of a query, made where there is none: it begins with where the query is. */
+  follow(record: QueryRecord): QueryFeed {
+    if (record.feed !== undefined) return record.feed;
+    const feed = new QueryFeed(record.queryId, { run: this.#run });
+    record.feed = feed;
+    switch (publicState(record.state)) {
+      case 'queued':
+        this.#followed.add(record.queryId);
+        // Before the queue has it, there is no place to tell.
+        if (record.state === 'queued') feed.queued(this.#position(record));
+        break;
+      case 'running':
+        feed.running(record.worker, record.attempts);
+        if (record.progress !== undefined) feed.progress(record.progress);
+        break;
+      default:
+        feed.ended(this.view(record));
+    }
+    return feed;
+  }
+
+  /** Tells followers of what waits in a pool how far that is; to be called when something there has moved. */
+  tellPositions(pool: string): void {
+    for (const queryId of this.#followed) {
+      const record = this.#records.get(queryId);
+      if (record === undefined || publicState(record.state) !== 'queued') this.#followed.delete(queryId);
+      else if (record.pool === pool && record.state === 'queued') record.feed?.queued(this.#position(record));
+    }
+  }
+
+  /** To be called when a followed query waits (again). */
+  followWaiting({ queryId, pool }: QueryRecord): void {
+    this.#followed.add(queryId);
+    this.tellPositions(pool);
+  }
+
+  /** From 1, among those that wait in its pool. */
+  #position({ pool, pending }: QueryRecord): number {
+    const ticket = pending?.job.ticket ?? 0;
+    const isAhead = (other: QueryRecord) =>
+      other.pool === pool && other.state === 'queued' && (other.pending?.job.ticket ?? ticket) < ticket;
+    return this.unfinished().filter(isAhead).length + 1;
   }
 
   unfinished(): QueryRecord[] {
@@ -109,6 +168,7 @@ export class QueryTable {
       bytes: record.bytes,
       attempts: record.attempts,
       worker: record.worker,
+      progress: record.progress,
       error: record.failure,
       tags: record.tags,
     };

@@ -4,8 +4,9 @@
  */
 import type { Failure } from '../failures.ts';
 import type { Principal } from '../principal.ts';
-import type { ResultOutput } from '../workers/protocol.ts';
+import type { Progress, ResultOutput } from '../workers/protocol.ts';
 import type { ResultSink } from './job.ts';
+import type { QueryFeed } from './query-feed.ts';
 
 /** A DuckDB value as it stands in `params`: a JSON value, or one with its type said. */
 export type QueryParameter = unknown;
@@ -35,6 +36,9 @@ export interface QueryRequest {
   readonly tags: Readonly<Record<string, string>>;
   readonly principal: Principal;
 }
+
+/** Where a query is that takes its time. */
+export type QueryProgress = Omit<Progress, 'type' | 'seq'>;
 
 export interface QueryStats {
   readonly queueMs: number;
@@ -73,6 +77,8 @@ export interface QueryView {
   readonly bytes: number | undefined;
   readonly attempts: number;
   readonly worker: string | undefined;
+  /** The latest word on it; undefined for one that never took its time. */
+  readonly progress: QueryProgress | undefined;
   readonly error: Failure | undefined;
   readonly tags: Readonly<Record<string, string>>;
 }
@@ -98,9 +104,11 @@ export interface QueryFilter {
 export interface QueryService {
   /**
    * Never throws: refusals (unknown pool, full queue, reused id) are rejections of `result`. A `sink` gets the bytes as they
-   * come; without one they are the result's `body`.
+   * come; without one they are the result's `body`. `onFeed` is told what to follow it by, once it is admitted.
    */
-  run(request: QueryRequest, sink?: ResultSink): RunningQuery;
+  run(request: QueryRequest, sink?: ResultSink, onFeed?: (feed: QueryFeed) => void): RunningQuery;
+  /** What a query is followed by; undefined for one that is unknown. */
+  follow(queryId: string, principal: Principal): QueryFeed | undefined;
   get(queryId: string, principal: Principal): QueryView | undefined;
   /** Newest first. `next` continues the listing. Throws a {@link Failure} for a cursor that is not ours. */
   list(

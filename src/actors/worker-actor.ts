@@ -17,7 +17,7 @@
 import type { WorkerDeath } from '../crashes/crash-report.ts';
 import { Failure } from '../failures.ts';
 import type { Events } from '../telemetry/events.ts';
-import { type FailedVerdict, type Finished, isStartFault } from '../workers/protocol.ts';
+import { type FailedVerdict, type Finished, isStartFault, type Progress } from '../workers/protocol.ts';
 import { WorkerExitError } from '../workers/worker-exit.ts';
 import {
   type WorkerExit,
@@ -73,6 +73,7 @@ type OwnMessage =
   | { readonly type: 'ready' }
   | { readonly type: 'finished'; readonly result: Finished }
   | { readonly type: 'withdrawn'; readonly seq: number }
+  | { readonly type: 'progress'; readonly progress: Progress }
   | { readonly type: 'swollen' }
   | { readonly type: 'exit'; readonly exit: WorkerExit }
   | { readonly type: 'deadline'; readonly seq: number }
@@ -154,6 +155,7 @@ class WorkerActor {
       finished: (result) => tell({ type: 'finished', result }),
       withdrawn: (seq) => tell({ type: 'withdrawn', seq }),
       bytes: (seq, bytes) => this.#bytes(seq, bytes),
+      progress: (progress) => tell({ type: 'progress', progress }),
       swollen: () => tell({ type: 'swollen' }),
       exit: (exit) => {
         processGone();
@@ -216,6 +218,9 @@ class WorkerActor {
         return;
       case 'withdrawn':
         this.#withdrawn(message.seq);
+        return;
+      case 'progress':
+        this.#progress(message.progress);
         return;
       case 'swollen':
         this.#swollen = true;
@@ -431,6 +436,11 @@ class WorkerActor {
 
   #reportStreaming({ job }: Held): void {
     this.#options.report({ type: 'streaming', queryId: job.queryId });
+  }
+
+  #progress({ type: _, seq, ...progress }: Progress): void {
+    const [held] = this.#held;
+    if (held?.seq === seq) this.#options.report({ type: 'progress', queryId: held.job.queryId, progress });
   }
 
   #verdict(result: Finished): void {

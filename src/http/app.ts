@@ -73,7 +73,7 @@ export function routeTable(services: HttpServices): RouteTable {
   addOperatorRoutes(routes, services.operations);
   addCrashRoutes(routes, services.crashes);
   addChaosRoutes(routes, services.chaos);
-  addEventRoutes(routes, services.eventStreams);
+  addEventRoutes(routes, services);
   return routes;
 }
 

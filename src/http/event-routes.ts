@@ -1,10 +1,11 @@
 /** `GET /v1/supervision/events`: what happens in the tree, as it happens. */
+import type { Context } from 'koa';
 import { z } from 'zod';
 import { OPERATOR_EVENT_TYPES } from '../telemetry/operator-events.ts';
 import { requireEventStream } from './accept.ts';
-import type { EventStreams } from './event-streams.ts';
 import { readParameters } from './parameters.ts';
 import type { RouteTable } from './routes.ts';
+import type { HttpServices } from './services.ts';
 
 const parameters = z.strictObject({
   types: z
@@ -20,7 +21,10 @@ const parameters = z.strictObject({
   last_event_id: z.string().optional(),
 });
 
-export function addEventRoutes(routes: RouteTable, streams: EventStreams): void {
+export function addEventRoutes(
+  routes: RouteTable,
+  { eventStreams, eventLog }: Pick<HttpServices, 'eventStreams' | 'eventLog'>,
+): void {
   routes.add(
     '/v1/supervision/events',
     {
@@ -28,13 +32,17 @@ export function addEventRoutes(routes: RouteTable, streams: EventStreams): void 
         const { ctx } = exchange;
         const { types, last_event_id } = readParameters(ctx.querystring, parameters);
         requireEventStream(ctx);
-        // The header is what a browser adds when it comes back; its address still has the parameter of its first time.
-        const header = ctx.req.headers['last-event-id'];
-        const lastEventId = typeof header === 'string' ? header : last_event_id;
-        streams.open(exchange, { lastEventId, types: types && new Set(types) });
+        const lastEventId = lastEventIdOf(ctx, last_event_id);
+        eventStreams.open(exchange, { ring: eventLog, lastEventId, types: types && new Set(types) });
       },
     },
     // A HEAD would take one of the streams.
     { head: false, access: 'operator' },
   );
+}
+
+/** The header is what a browser adds when it comes back; its address still has the parameter of its first time. */
+export function lastEventIdOf({ req }: Context, parameter: string | undefined): string | undefined {
+  const header = req.headers['last-event-id'];
+  return typeof header === 'string' ? header : parameter;
 }

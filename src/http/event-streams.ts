@@ -1,20 +1,20 @@
 /**
- * Streams of operator events to clients (server-sent events; WHATWG HTML, section 9.2).
+ * Streams of events to clients (server-sent events; WHATWG HTML, section 9.2): of all that concerns operators, or of one query.
  *
- * A stream is a place in the event log and nothing else: it reads on as fast as its client does. What is kept for a client is
- * what its socket holds, so a slow one costs no memory; when it falls behind the log's oldest event it is disconnected,
+ * A stream is a place in a ring of events and nothing else: it reads on as fast as its client does. What is kept for a client is
+ * what its socket holds, so a slow one costs no memory; when it falls behind the ring's oldest event it is disconnected,
  * comes back with `Last-Event-ID`, and is told how much it has missed.
  */
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Failure, shuttingDown } from '../failures.ts';
-import type { EventLog, Position } from '../telemetry/event-log.ts';
+import type { EventRing, Position } from '../telemetry/event-ring.ts';
 import { EVENT_STREAM } from './accept.ts';
 import { COMMON_HEADERS, type Exchange, isGone } from './exchange.ts';
+import { writeAll } from './query-reply.ts';
 import { ClientGone } from './request-body.ts';
 
 export interface EventStreamsOptions {
-  readonly log: EventLog;
   /** Streams that may be open at the same time. */
   readonly max?: number;
   /** Milliseconds from one sign of life to the next, for proxies that end silent connections. */
@@ -22,10 +22,17 @@ export interface EventStreamsOptions {
 }
 
 export interface StreamRequest {
+  readonly ring: EventRing;
   /** The last event that the client has seen; undefined for one that is new. */
   readonly lastEventId: string | undefined;
   /** Which events it wants; undefined for all. */
   readonly types: ReadonlySet<string> | undefined;
+}
+
+/** A stream that its opener ends. */
+export interface OpenStream {
+  /** Sends what there is, then a last event of the opener's own, its data in pieces without a line end, and ends the reply. */
+  finish(type: string, json: readonly Uint8Array[]): void;
 }
 
 const MAX_STREAMS = 100;
@@ -36,6 +43,7 @@ const RETRY_MS = 2_000;
 const RETRY_AFTER = 5;
 /** Events of one write. */
 const BATCH = 64;
+const END_OF_EVENT = Buffer.from('\n\n');
 
 const HEADERS = {
   'Content-Type': EVENT_STREAM,
@@ -45,17 +53,13 @@ const HEADERS = {
 };
 
 export class EventStreams {
-  readonly #log: EventLog;
   readonly #max: number;
   readonly #heartbeatMs: number;
   readonly #streams = new Set<EventStream>();
   #heartbeat: NodeJS.Timeout | undefined;
-  #unsubscribe: (() => void) | undefined;
-  #scheduled = false;
   #closed = false;
 
-  constructor({ log, max = MAX_STREAMS, heartbeatMs = HEARTBEAT_MS }: EventStreamsOptions) {
-    this.#log = log;
+  constructor({ max = MAX_STREAMS, heartbeatMs = HEARTBEAT_MS }: EventStreamsOptions = {}) {
     this.#max = max;
     this.#heartbeatMs = heartbeatMs;
   }
@@ -65,18 +69,9 @@ export class EventStreams {
     return this.#streams.size;
   }
 
-  /** Replies with a stream that lasts until the client goes or {@link close}. Throws `OVERLOADED`, `SHUTTING_DOWN`. */
-  open(exchange: Exchange, { lastEventId, types }: StreamRequest): void {
-    if (this.#closed) throw shuttingDown();
-    if (this.#streams.size >= this.#max) {
-      throw new Failure(
-        'OVERLOADED',
-        `${this.#max} streams of events are open, the most there may be; try again.`,
-        {
-          retryAfter: RETRY_AFTER,
-        },
-      );
-    }
+  /** Replies with a stream that lasts until the client goes, the ring ends, or {@link close}. Throws as {@link requireRoom}. */
+  open(exchange: Exchange, { ring, lastEventId, types }: StreamRequest): OpenStream {
+    this.requireRoom();
     const { ctx } = exchange;
     const { req, res } = ctx;
     // Its close has been told already, and would never end the stream.
@@ -84,17 +79,29 @@ export class EventStreams {
     ctx.respond = false;
     // A stream has no other end than that of its connection: a client that resets it is no fault.
     ctx.onerror = () => undefined;
-    res.writeHead(200, HEADERS);
-    const stream = new EventStream(this.#log, res, this.#log.position(lastEventId), types);
+    const { queryId } = exchange;
+    res.writeHead(200, queryId === undefined ? HEADERS : { ...HEADERS, 'X-Query-Id': queryId });
+    const stream = new EventStream(ring, res, ring.position(lastEventId), types);
     this.#streams.add(stream);
     const end = () => this.#end(stream);
     // A pipelined reply has no socket yet, and never hears that it closed.
     res.once('close', end);
     req.socket.once('close', end);
     res.on('drain', () => stream.drained());
-    this.#unsubscribe ??= this.#log.subscribe(() => this.#wake());
     this.#heartbeat ??= setInterval(() => this.#beat(), this.#heartbeatMs);
     stream.begin(lastEventId === undefined);
+    return stream;
+  }
+
+  /** Throws `OVERLOADED` or `SHUTTING_DOWN` where another stream may not be opened. */
+  requireRoom(): void {
+    if (this.#closed) throw shuttingDown();
+    if (this.#streams.size < this.#max) return;
+    throw new Failure(
+      'OVERLOADED',
+      `${this.#max} streams of events are open, the most there may be; try again.`,
+      { retryAfter: RETRY_AFTER },
+    );
   }
 
   /** Ends all streams at once, and takes no more of them. */
@@ -111,32 +118,23 @@ export class EventStreams {
     }
   }
 
-  /** Not now: whoever tells of a crash has to see to the crash first. */
-  #wake(): void {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    setImmediate(() => {
-      this.#scheduled = false;
-      for (const stream of this.#streams) stream.pump();
-    });
-  }
-
   #beat(): void {
     for (const stream of this.#streams) stream.beat();
   }
 
   #end(stream: EventStream): void {
     this.#streams.delete(stream);
+    stream.unsubscribe();
     if (this.#streams.size > 0) return;
     clearInterval(this.#heartbeat);
     this.#heartbeat = undefined;
-    this.#unsubscribe?.();
-    this.#unsubscribe = undefined;
   }
 }
 
-class EventStream {
-  readonly #log: EventLog;
+class EventStream implements OpenStream {
+  readonly #ring: EventRing;
+  /** Hears of no more events. */
+  readonly unsubscribe: () => void;
   readonly #response: ServerResponse;
   readonly #socket: Socket;
   readonly #types: ReadonlySet<string> | undefined;
@@ -145,19 +143,25 @@ class EventStream {
   #after: number;
   /** Its client has not taken what was written. */
   #blocked = false;
+  #scheduled = false;
+  /** Its end is on the way, and nothing may come between. */
+  #ending = false;
+  /** What is to come after the ring's events. */
+  #finale: { readonly type: string; readonly json: readonly Uint8Array[] } | undefined;
 
   constructor(
-    log: EventLog,
+    ring: EventRing,
     response: ServerResponse,
     { after, gap }: Position,
     types: ReadonlySet<string> | undefined,
   ) {
-    this.#log = log;
+    this.#ring = ring;
     this.#response = response;
     this.#socket = response.req.socket;
     this.#types = types;
     this.#after = after;
     this.#gap = gap;
+    this.unsubscribe = ring.subscribe(() => this.#wake());
   }
 
   begin(isNew: boolean): void {
@@ -170,20 +174,31 @@ class EventStream {
 
   /** Sends what there is, as far as the client takes it. */
   pump(): void {
-    if (this.#response.writableEnded) return;
+    if (this.#ending || this.#response.writableEnded) return;
     for (;;) {
-      const events = this.#log.read(this.#after, BATCH);
+      const events = this.#ring.read(this.#after, BATCH);
       if (events === undefined) {
         this.#socket.destroy();
         return;
       }
       const last = events.at(-1);
-      if (last === undefined || this.#blocked) return;
+      if (this.#blocked) return;
+      if (last === undefined) {
+        this.#endIfOver();
+        return;
+      }
       this.#after = last.number;
       const wanted = events.filter(({ type }) => this.#types?.has(type) ?? true);
-      const text = wanted.map(({ number, type, json }) => block(this.#log.idOf(number), type, json)).join('');
+      const text = wanted
+        .map(({ number, type, json }) => block(this.#ring.idOf(number), type, json))
+        .join('');
       if (text !== '') this.#write(text);
     }
+  }
+
+  finish(type: string, json: readonly Uint8Array[]): void {
+    this.#finale = { type, json };
+    this.pump();
   }
 
   drained(): void {
@@ -193,7 +208,7 @@ class EventStream {
 
   /** The id alone is no event; it saves a client of rare events from coming back with one that is too old. */
   beat(): void {
-    if (!this.#blocked) this.#write(`: heartbeat\nid: ${this.#log.idOf(this.#after)}\n\n`);
+    if (!this.#blocked && !this.#ending) this.#write(`: heartbeat\nid: ${this.#ring.idOf(this.#after)}\n\n`);
   }
 
   /** A client that does not take even the end is not waited for. */
@@ -205,9 +220,32 @@ class EventStream {
     });
   }
 
+  /** Not now: whoever tells of a crash has to see to the crash first. */
+  #wake(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.pump();
+    });
+  }
+
+  #endIfOver(): void {
+    if (this.#finale !== undefined) {
+      const { type, json } = this.#finale;
+      const head = Buffer.from(`id: ${this.#ring.idOf(this.#after)}\nevent: ${type}\ndata: `);
+      this.#ending = true;
+      // Ended when the last byte is with the system: node takes an ended reply for an idle connection (query-reply.ts).
+      void writeAll(this.#response, this.#socket, [head, ...json, END_OF_EVENT]);
+    } else if (this.#ring.ended) {
+      this.#ending = true;
+      this.#response.end();
+    }
+  }
+
   #writeOwn(type: 'gap' | 'hello', members: Readonly<Record<string, unknown>>): void {
-    const json = JSON.stringify({ type, at: this.#log.now(), ...members });
-    this.#write(block(this.#log.idOf(this.#after), type, json));
+    const json = JSON.stringify({ type, at: this.#ring.now(), ...members });
+    this.#write(block(this.#ring.idOf(this.#after), type, json));
   }
 
   #write(text: string): void {

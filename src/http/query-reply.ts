@@ -26,11 +26,10 @@ export async function replyResult(
   result: QueryResult,
   maxResultBytes: number,
 ): Promise<void> {
-  const { body, stats } = result;
+  const { body } = result;
   const bodyBytes = byteLength(body);
   if (bodyBytes > maxResultBytes) throw tooLarge(maxResultBytes, bodyBytes);
-  const head = `{"query_id":${JSON.stringify(queryId)},`;
-  const tail = `,"row_count":${result.rowCount},"truncated":${result.truncated},"stats":${statsJson(stats)}}`;
+  const { head, tail } = around(queryId, result);
   const length = Buffer.byteLength(head) + bodyBytes + Buffer.byteLength(tail);
   const { req, res } = exchange.ctx;
   exchange.ctx.respond = false;
@@ -51,12 +50,31 @@ export async function replyResult(
   res.end(whole);
 }
 
+/** The document of {@link replyResult} in pieces, none of which has a line end in it. Throws `RESULT_TOO_LARGE`. */
+export function resultDocument(queryId: string, result: QueryResult, maxResultBytes: number): Uint8Array[] {
+  const bytes = byteLength(result.body);
+  if (bytes > maxResultBytes) throw tooLarge(maxResultBytes, bytes);
+  const { head, tail } = around(queryId, result);
+  return [Buffer.from(head), ...result.body, Buffer.from(tail)];
+}
+
+function around(queryId: string, { rowCount, truncated, stats }: QueryResult) {
+  return {
+    head: `{"query_id":${JSON.stringify(queryId)},`,
+    tail: `,"row_count":${rowCount},"truncated":${truncated},"stats":${statsJson(stats)}}`,
+  };
+}
+
 /**
  * One slice at a time, so that no more than one waits in this process's memory beside the result itself. The reply
  * is ended after its last slice is gone: node counts a connection whose reply is ended as idle, and an idle
  * connection is cut when the server closes, bytes unsent or not.
  */
-async function writeAll(res: ServerResponse, socket: Socket, pieces: readonly Uint8Array[]): Promise<void> {
+export async function writeAll(
+  res: ServerResponse,
+  socket: Socket,
+  pieces: readonly Uint8Array[],
+): Promise<void> {
   for (const piece of pieces) {
     for (let offset = 0; offset < piece.length; offset += SLICE_BYTES) {
       if (socket.destroyed) return;

@@ -4,10 +4,15 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { QueryView } from '../actors/query.ts';
+import { progressMembers } from '../actors/query-feed.ts';
 import { Failure, shuttingDown, toFailure } from '../failures.ts';
+import { EVENT_STREAM, requireEventStream, wantsEventStream } from './accept.ts';
+import { lastEventIdOf } from './event-routes.ts';
 import { type Exchange, isGone, replyJson } from './exchange.ts';
-import { chooseFormat } from './formats.ts';
+import { chooseFormat, type Format } from './formats.ts';
+import { invalidRequest } from './invalid-request.ts';
 import { pageLimit, readParameters } from './parameters.ts';
+import { eventReplies } from './query-events.ts';
 import { fieldsOfQueryString, type QueryFields, readQueryFields } from './query-fields.ts';
 import { replyResult } from './query-reply.ts';
 import { isQueryId, queryParser } from './query-request.ts';
@@ -19,19 +24,22 @@ import { StreamReply } from './stream-reply.ts';
 export function addQueryRoutes(routes: RouteTable, services: HttpServices): void {
   const { queries, operations, limits } = services;
   const parse = queryParser(services.sources);
+  const replyWithEvents = eventReplies(services);
 
   const run = async (exchange: Exchange, fields: QueryFields, readOnly: boolean): Promise<void> => {
     const { ctx, principal } = exchange;
     const asked = (fields.values as { query_id?: unknown } | null)?.query_id;
     if (isQueryId(asked)) exchange.queryId = asked;
+    const withEvents = wantsEventStream(ctx);
     const { format, request } = parse(fields, {
       queryId: idOf(exchange),
       principal,
       readOnly,
-      chooseFormat: (asked) => chooseFormat(ctx, asked),
+      chooseFormat: (asked) => (withEvents ? formatOfEvents(asked) : chooseFormat(ctx, asked)),
     });
     const { socket } = ctx.req;
     if (isGone(socket)) throw new ClientGone('The client was gone before its query began');
+    if (withEvents) return await replyWithEvents(exchange, request);
     const stream = format === 'json' ? undefined : new StreamReply(exchange, format, request.queryId);
     const running = queries.run(request, stream);
     const abandon = (): void => running.abandon();
@@ -81,6 +89,24 @@ export function addQueryRoutes(routes: RouteTable, services: HttpServices): void
     },
   });
 
+  routes.add(
+    '/v1/queries/{id}/events',
+    {
+      GET(exchange) {
+        const { ctx, principal } = exchange;
+        const { last_event_id } = readParameters(ctx.querystring, eventParameters);
+        requireEventStream(ctx);
+        const queryId = queryIdInPath(exchange);
+        services.eventStreams.requireRoom();
+        const feed = queries.follow(queryId, principal);
+        if (feed === undefined) throw unknownQuery(queryId);
+        const lastEventId = lastEventIdOf(ctx, last_event_id) ?? '0';
+        services.eventStreams.open(exchange, { ring: feed.ring, lastEventId, types: undefined });
+      },
+    },
+    { head: false },
+  );
+
   routes.add('/v1/queries/{id}', {
     GET(exchange) {
       refuseQueryString(exchange);
@@ -98,6 +124,15 @@ export function addQueryRoutes(routes: RouteTable, services: HttpServices): void
     },
   });
 }
+
+/** Events carry the result as the JSON reply does. */
+function formatOfEvents(asked: Format | undefined): 'json' {
+  if (asked === undefined || asked === 'json') return 'json';
+  const message = `events carry a result as json; ask for ${asked} without "Accept: ${EVENT_STREAM}"`;
+  throw invalidRequest([{ path: 'format', message }]);
+}
+
+const eventParameters = z.strictObject({ last_event_id: z.string().optional() });
 
 const filterSchema = z.strictObject({
   state: z
@@ -131,6 +166,7 @@ function toWire(view: QueryView): Record<string, unknown> {
     bytes: view.bytes ?? null,
     attempts: view.attempts,
     worker: view.worker ?? null,
+    progress: view.progress === undefined ? null : progressMembers(view.progress),
     error: view.error?.toProblem(view.queryId) ?? null,
     tags: view.tags,
   };

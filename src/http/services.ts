@@ -12,6 +12,7 @@ import type { CrashFilter } from '../crashes/crash-store.ts';
 import type { Quarantined } from '../crashes/quarantine.ts';
 import type { Principal } from '../principal.ts';
 import type { SupervisionNode } from '../supervisors/supervisor-handle.ts';
+import type { EventLog } from '../telemetry/event-log.ts';
 import type { AuthFailure } from './auth.ts';
 import type { EventStreams } from './event-streams.ts';
 
@@ -127,7 +128,9 @@ export interface HttpServices {
   readonly auth: () => AuthConfig;
   /** Names in `Host` that are this server's beside those of loopback; undefined where any is. */
   readonly allowedHosts?: () => readonly string[] | undefined;
+  /** Streams of those who only watch. */
   readonly eventStreams: EventStreams;
+  readonly eventLog: EventLog;
   readonly limits: HttpLimits;
   /** Told of what nobody foresaw (the client hears `INTERNAL` and no more) and of sockets that failed in mid-reply. */
   onError(error: unknown, context: ErrorContext): void;

@@ -16,12 +16,13 @@ import { failedVerdict, isFatal, memoryLimit, readDuckDBError } from './duckdb/d
 import type { Instances, Lease } from './duckdb/instances.ts';
 import { type JsonResultOptions, type JsonResultSummary, writeJsonResult } from './duckdb/json-result.ts';
 import type { ReusableStatement } from './duckdb/prepared-cache.ts';
+import { progressOf } from './duckdb/progress.ts';
 import { Refusal } from './duckdb/refusal.ts';
 import { mayRunBesidePipe } from './duckdb/result-text.ts';
 import { type Outcome, runStatements, type StatementSteps } from './duckdb/statement.ts';
 import { streamStatements } from './duckdb/stream-result.ts';
 import { allocatedBytesNow } from './folder-size.ts';
-import type { Configure, FailedVerdict, Finished, Phase, Run } from './protocol.ts';
+import type { Configure, FailedVerdict, Finished, Phase, Progress, Run } from './protocol.ts';
 import { Reply } from './reply.ts';
 import { boundedVerdict } from './verdict-bounds.ts';
 
@@ -36,6 +37,9 @@ export interface EngineOptions {
   readonly finished: (result: Omit<Finished, 'type'>) => void;
   readonly withdrawn: (seq: number) => void;
 }
+
+/** A statement that ends before that is never heard of in between. */
+const TELLS_PROGRESS_AFTER_MS = 200;
 
 /** Statements that take less do not change what memory the process holds by much, and looking costs 8 us. */
 const SAMPLED_MS = 20;
@@ -53,6 +57,8 @@ interface Execution {
 
 interface Token {
   readonly seq: number;
+  /** On the clock of `performance.now()`. */
+  readonly startedAt: number;
   connection: DuckDBConnection | undefined;
   interrupted: boolean;
   /** Lets a COPY go that waits for room in its pipe. */
@@ -117,10 +123,25 @@ export class Engine {
     }
   }
 
+  /** Where the statement is that runs; undefined where none has run for long. */
+  progress(): Omit<Progress, 'type'> | undefined {
+    const token = this.#current;
+    if (token === undefined || performance.now() - token.startedAt < TELLS_PROGRESS_AFTER_MS)
+      return undefined;
+    this.sampleMemory();
+    return {
+      seq: token.seq,
+      ...progressOf(token.connection),
+      bytes: token.reply.sentBytes,
+      memoryBytes: this.#memoryBytes,
+    };
+  }
+
   async #work(): Promise<void> {
     for (let statement = this.#waiting.shift(); statement !== undefined; statement = this.#waiting.shift()) {
       const token: Token = {
         seq: statement.seq,
+        startedAt: performance.now(),
         connection: undefined,
         interrupted: false,
         pipe: undefined,
@@ -131,12 +152,12 @@ export class Engine {
         peakMemoryBytes: 0,
       };
       this.#current = token;
-      const started = performance.now();
       const { verdict, broken } = await this.#execute(statement, token);
       const { body, bytes } = verdict.ok
         ? await token.reply.finish(statement.output === undefined)
         : { body: undefined, bytes: token.reply.sentBytes };
-      if (performance.now() - started > SAMPLED_MS) this.sampleMemory();
+      const runMs = performance.now() - token.startedAt;
+      if (runMs > SAMPLED_MS) this.sampleMemory();
       clearInterval(token.interrupting);
       this.#current = undefined;
       const retirement = this.#retirement(verdict, broken);
@@ -145,7 +166,7 @@ export class Engine {
         verdict: verdict.ok ? verdict : boundedVerdict(verdict),
         bytes,
         ...(body === undefined ? {} : { body }),
-        runMs: performance.now() - started,
+        runMs,
         peakMemoryBytes: Math.max(token.peakMemoryBytes, this.#memoryBytes),
         ...retirement,
       });

@@ -42,6 +42,8 @@ data.on('error', () => process.kill(process.pid, 'SIGKILL'));
 
 let engine: Engine | undefined;
 let heartbeat: NodeJS.Timeout | undefined;
+/** Milliseconds from one word on a long statement's progress to the next. */
+const PROGRESS_MS = 250;
 let chaos = false;
 const faults = new Faults({
   stopHeartbeat: () => clearInterval(heartbeat),
@@ -118,6 +120,10 @@ async function start(configure: Configure): Promise<void> {
     channel.send({ type: 'heartbeat' });
     engine?.sampleMemory();
   }, configure.heartbeatMs);
+  setInterval(() => {
+    const progress = engine?.progress();
+    if (progress !== undefined) channel.send({ type: 'progress', ...progress });
+  }, PROGRESS_MS);
   recorder.write('idle');
   faults.entering('idle');
   channel.send({ type: 'ready', version: PROTOCOL_VERSION, duckdb: version(), node: process.version });

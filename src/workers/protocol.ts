@@ -15,13 +15,14 @@
  *     | -- withdraw(2) ----------------------> |   only if 2 has not begun
  *     | <------------------------- withdrawn 2-|
  *     | -- interrupt(3) ---------------------> |
+ *     | <----------- progress(3), now and then-|   of one that takes its time
  *     | <------------------ heartbeat (always)-|
  * ```
  */
 import { z } from 'zod';
 
 /** Raised with every change that an older peer would misread. A worker of another version is not used. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** File descriptors of a worker process. */
 export const CONTROL_FD = 3;
@@ -216,6 +217,21 @@ const finished = z.strictObject({
 });
 export type Finished = z.infer<typeof finished>;
 
+/** Where a statement is that takes its time. */
+const progress = z.strictObject({
+  type: z.literal('progress'),
+  seq,
+  /** As DuckDB estimates it; undefined where it cannot. */
+  percentage: z.number().min(0).max(100).optional(),
+  /** That DuckDB has taken in, of tables and files. */
+  rows: count,
+  /** Of the result, written so far. */
+  bytes: count,
+  /** Of the process. */
+  memoryBytes: count,
+});
+export type Progress = z.infer<typeof progress>;
+
 const ready = z.strictObject({
   type: z.literal('ready'),
   version: z.literal(PROTOCOL_VERSION),
@@ -228,6 +244,7 @@ const workerMessage = z.discriminatedUnion('type', [
   ready,
   finished,
   z.strictObject({ type: z.literal('withdrawn'), seq }),
+  progress,
   z.strictObject({ type: z.literal('heartbeat') }),
   /** The worker cannot start or go on and says why, before it exits. */
   z.strictObject({ type: z.literal('failed'), detail: z.string() }),

@@ -31,6 +31,7 @@ import {
   type ParentMessage,
   type Phase,
   PROTOCOL_VERSION,
+  type Progress,
   type Ready,
   type Run,
   type WorkerMessage,
@@ -76,6 +77,8 @@ export interface WorkerProcessEvents {
   ready(versions: Ready): void;
   finished(result: Finished): void;
   withdrawn(seq: number): void;
+  /** Where a statement is that takes its time. */
+  progress(progress: Progress): void;
   /** Result bytes of statement `seq`; views, to be kept or copied by whoever gets them. */
   bytes(seq: number, bytes: Uint8Array): void;
   /** Memory that it took does not come back: it wants a successor. At most once. */
@@ -365,6 +368,10 @@ export class WorkerProcess {
       case 'withdrawn':
         if (this.#received.delete(message.seq)) this.#events.withdrawn(message.seq);
         else this.#unasked('a withdrawal', message.seq);
+        return;
+      case 'progress':
+        // Of one whose verdict has been told it comes late, if at all.
+        if (this.#received.has(message.seq)) this.#events.progress(message);
         return;
       case 'failed':
         this.#detail = message.detail;

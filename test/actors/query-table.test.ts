@@ -27,6 +27,8 @@ function scene(keep = 10) {
       bytes: undefined,
       attempts: 0,
       worker: undefined,
+      progress: undefined,
+      feed: undefined,
       failure: undefined,
     };
     table.add(record);

@@ -89,6 +89,10 @@ export class ScriptedQueries implements QueryService {
   /** Who asked for views and lists. */
   readonly askers: string[] = [];
 
+  follow() {
+    return undefined;
+  }
+
   run(request: QueryRequest, sink?: ResultSink) {
     this.requests.push(request);
     const { queryId } = request;
@@ -158,7 +162,7 @@ export async function openEdge(options: EdgeOptions = {}): Promise<Edge> {
   const serverEvents = new Events();
   const { keep = 1_000, ...streams } = options.eventStreams ?? {};
   const eventLog = new EventLog({ events: serverEvents, run: 'run1', keep, now: () => 1_700_000_000_000 });
-  const eventStreams = new EventStreams({ log: eventLog, ...streams });
+  const eventStreams = new EventStreams(streams);
   const services: HttpServices = {
     queries,
     sources: {
@@ -189,6 +193,7 @@ export async function openEdge(options: EdgeOptions = {}): Promise<Edge> {
     auth: options.auth ?? (() => NO_KEYS),
     ...(options.allowedHosts && { allowedHosts: options.allowedHosts }),
     eventStreams,
+    eventLog,
     limits: { maxBodyBytes: 1_000_000, maxResultBytes: 64_000_000, ...options.limits },
     onError: (error) => errors.push(error),
     onRequest: (event) => events.push(event),

@@ -228,12 +228,13 @@ describe('a client', () => {
 
   test('that reads nothing never has more than a few writes waiting for it', async () => {
     const serverEvents = new Events();
-    const streams = new EventStreams({ log: new EventLog({ events: serverEvents, run: 'r' }) });
+    const streams = new EventStreams();
+    const ring = new EventLog({ events: serverEvents, run: 'r' });
     const responses: ServerResponse[] = [];
     const server = createServer((req, res) => {
       responses.push(res);
       const exchange = { ctx: { req, res } } as unknown as Exchange;
-      streams.open(exchange, { lastEventId: undefined, types: undefined });
+      streams.open(exchange, { ring, lastEventId: undefined, types: undefined });
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as AddressInfo;

@@ -17,6 +17,7 @@ const VIEW: QueryView = {
   bytes: undefined,
   attempts: 1,
   worker: 'interactive-1',
+  progress: { percentage: 12.5, rows: 10, bytes: 0, memoryBytes: 99 },
   error: undefined,
   tags: { team: 'ops' },
 };
@@ -34,6 +35,7 @@ const WIRE = {
   bytes: null,
   attempts: 1,
   worker: 'interactive-1',
+  progress: { percentage: 12.5, rows: 10, bytes: 0, memory_bytes: 99 },
   error: null,
   tags: { team: 'ops' },
 };

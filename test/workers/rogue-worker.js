@@ -57,7 +57,7 @@ function configured(name) {
     process.stderr.write(`${child.pid}\n`, () => process.exit(3));
     return;
   }
-  send({ type: 'ready', version: wrong === 'other-version' ? 2 : 1, duckdb: 'none', node: 'none' });
+  send({ type: 'ready', version: wrong === 'other-version' ? 1 : 2, duckdb: 'none', node: 'none' });
 }
 
 function misbehave(seq) {

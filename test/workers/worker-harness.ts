@@ -125,6 +125,7 @@ export class TestWorker {
           const bytes = finished.body === undefined ? piped : Buffer.from(finished.body);
           settle(finished.seq, { finished, text: bytes.toString('utf8'), bytes });
         },
+        progress: () => undefined,
         swollen: () => {
           this.swollen = true;
         },

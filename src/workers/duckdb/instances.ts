@@ -18,6 +18,7 @@ import { EXTENSION_OF } from '../source-extensions.ts';
 import { readDuckDBError } from './duckdb-error.ts';
 import { Guard } from './guard.ts';
 import { PreparedCache } from './prepared-cache.ts';
+import { KEEPS_COUNT } from './progress.ts';
 import { Refusal } from './refusal.ts';
 import { attach, globLiteral, literal } from './sources.ts';
 
@@ -122,7 +123,7 @@ export class Instances {
       forget();
       throw error;
     });
-    const connection = await open.instance.connect();
+    const connection = await connect(open);
     request.onConnection(connection);
     return {
       connection,
@@ -140,7 +141,7 @@ export class Instances {
 
   async #leasePlain(request: LeaseRequest): Promise<Lease> {
     const plain = await this.#plain.catch(() => this.#openPlain());
-    const connection = this.#plainConnection ?? (await plain.instance.connect());
+    const connection = this.#plainConnection ?? (await connect(plain));
     this.#plainConnection = connection;
     request.onConnection(connection);
     return {
@@ -188,7 +189,7 @@ export class Instances {
       await connection.run(`SET threads=${limits.threads}`);
       connection.closeSync();
       await lock(instance, request.attachments, pipe);
-      connection = await instance.connect();
+      connection = await connect(own);
       request.onConnection(connection);
     } catch (error) {
       connection?.closeSync();
@@ -249,6 +250,13 @@ interface OpenInstance {
   readonly spill: string;
   /** Why extensions it should have are not there. */
   readonly missing: ReadonlyMap<string, string>;
+}
+
+/** For a statement of a client. */
+async function connect({ instance }: Pick<OpenInstance, 'instance'>): Promise<DuckDBConnection> {
+  const connection = await instance.connect();
+  await connection.run(KEEPS_COUNT);
+  return connection;
 }
 
 async function openPlain(configure: Configure, pipe?: string): Promise<OpenInstance> {
