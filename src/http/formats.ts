@@ -20,26 +20,16 @@ export const MEDIA_TYPES: Readonly<Record<Format, MediaType>> = {
   parquet: { type: 'application/vnd.apache.parquet', extension: 'parquet', isFile: true },
 };
 
-/** Those that a worker can write. */
-const AVAILABLE: readonly Format[] = ['json', 'ndjson', 'csv', 'parquet'];
-const TYPES = AVAILABLE.map((format) => MEDIA_TYPES[format].type);
+const TYPES = FORMATS.map((format) => MEDIA_TYPES[format].type);
 
 /** The format of the reply: `asked` wins over the `Accept` header. Throws `NOT_ACCEPTABLE`. */
 export function chooseFormat(ctx: Context, asked: Format | undefined): Format {
-  if (asked !== undefined) {
-    if (AVAILABLE.includes(asked)) return asked;
-    throw notAcceptable(`The format ${asked} is not available`);
-  }
+  if (asked !== undefined) return asked;
   const { accept } = ctx.req.headers;
   if (accept === undefined || accept === '*/*' || accept === 'application/json') return 'json';
   const type = ctx.accepts(TYPES);
-  const format = AVAILABLE[TYPES.indexOf(String(type))];
+  const format = FORMATS[TYPES.indexOf(String(type))];
   if (format !== undefined) return format;
-  throw notAcceptable(`Nothing in "Accept: ${accept}" is available`);
-}
-
-function notAcceptable(what: string): Failure {
-  return new Failure('NOT_ACCEPTABLE', `${what}; what is: ${AVAILABLE.join(', ')}.`, {
-    members: { available: AVAILABLE },
-  });
+  const detail = `Nothing in "Accept: ${accept}" is available; what is: ${FORMATS.join(', ')}.`;
+  throw new Failure('NOT_ACCEPTABLE', detail, { members: { available: FORMATS } });
 }

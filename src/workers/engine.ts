@@ -12,6 +12,7 @@
 import { readFileSync } from 'node:fs';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { abandon } from './duckdb/abandon.ts';
+import type { ArrowLane } from './duckdb/arrow-result.ts';
 import { failedVerdict, isFatal, memoryLimit, readDuckDBError } from './duckdb/duckdb-error.ts';
 import type { Instances, Lease } from './duckdb/instances.ts';
 import { type JsonResultOptions, type JsonResultSummary, writeJsonResult } from './duckdb/json-result.ts';
@@ -30,6 +31,7 @@ export interface EngineOptions {
   readonly configure: Configure;
   readonly instances: Instances;
   readonly lane: JsonResultOptions['lane'];
+  readonly arrow: ArrowLane;
   /** Told of every phase before it begins; `wrote` when a statement of that request that is no pure read has begun to run. */
   readonly onPhase: (phase: Phase, seq: number | undefined, wrote: boolean) => void;
   /** Takes result bytes; resolves when there is room for more. */
@@ -223,6 +225,7 @@ export class Engine {
           statement,
           output: statement.output,
           steps,
+          arrow: this.#options.arrow,
           write: firstly(
             () => phase('replying'),
             (bytes) => token.reply.write(bytes),
@@ -235,7 +238,8 @@ export class Engine {
           },
         });
         checkpoint();
-        if (clean) spoiled = summary.truncated ? 'connection' : 'nothing';
+        const same = !summary.truncated && !CHANGES_CONNECTION.test(statement.sql);
+        if (clean) spoiled = same ? 'nothing' : 'connection';
         return { verdict: { ok: true, ...summary }, broken: false };
       }
       const outcome = await runStatements(lease, instances.guard, statement, steps);

@@ -7,6 +7,8 @@ import { Socket } from 'node:net';
 import { getPriority, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { Piscina } from 'piscina';
+import type { EncodedRows } from './arrow/arrow-stream.ts';
+import { buffersOf } from './arrow/raw-vector.ts';
 import { ControlChannel } from './control-channel.ts';
 import { makePipe } from './copy-pipe.ts';
 import { encodeFrames } from './data-frames.ts';
@@ -15,7 +17,7 @@ import type { Engine, EngineOptions } from './engine.ts';
 import { Faults } from './faults.ts';
 import { FlightRecorder } from './flight-recorder.ts';
 import { closeInherited } from './inherited-descriptors.ts';
-import type { EncodeJson } from './lane.ts';
+import type { EncodeArrow, EncodeJson } from './lane.ts';
 import {
   CONTROL_FD,
   type Configure,
@@ -100,7 +102,8 @@ async function start(configure: Configure): Promise<void> {
     idleTimeout: 10_000,
   });
   const instances = await Instances.open(configure, pipe);
-  await warmUp((own) => new DuckDBEngine({ configure, instances, lane: noLane, ...own }));
+  const noArrow = { head: noLane, rows: noLane };
+  await warmUp((own) => new DuckDBEngine({ configure, instances, lane: noLane, arrow: noArrow, ...own }));
   engine = new DuckDBEngine({
     configure,
     instances,
@@ -108,6 +111,11 @@ async function start(configure: Configure): Promise<void> {
       lanes.run({ batch, layout, room } satisfies EncodeJson, {
         name: 'encodeJson',
       }) as Promise<EncodedBatch>,
+    arrow: {
+      head: async (columns) => (await encodeArrow(lanes, { columns })).bytes,
+      rows: (columns, chunks, rows, byteLimit) =>
+        encodeArrow(lanes, { columns, batch: { chunks, rows, byteLimit } }, chunks.flatMap(buffersOf)),
+    },
     onPhase: (phase, seq, wrote) => {
       recorder.write(phase, seq, wrote);
       faults.entering(phase, seq);
@@ -145,6 +153,14 @@ async function warmUp(create: (own: OwnEngineOptions) => Engine): Promise<void> 
       warm.run({ type: 'run', seq, sql: `${sql} WHERE i <> ${seq}`, rowFormat: 'arrays', ...limits });
     });
   }
+}
+
+function encodeArrow(
+  lanes: Piscina,
+  task: EncodeArrow,
+  transferList: ArrayBuffer[] = [],
+): Promise<EncodedRows> {
+  return lanes.run(task, { name: 'encodeArrow', transferList });
 }
 
 /** Results as small as those have none of their columns encoded elsewhere. */

@@ -196,6 +196,16 @@ function encoderOf(plan: TypePlan): Encode {
   }
 }
 
+/** A value as the JSON reply has it, without the quotes of a text: for what can be told no better way. Never of NULL. */
+export function plainText(plan: TypePlan): (value: unknown) => string {
+  const encode = encoderOf(plan) as (value: unknown) => string;
+  if (plan.id === Id.VARIANT) return encode;
+  return (value) => {
+    const text = encode(value);
+    return text.startsWith('"') ? (JSON.parse(text) as string) : text;
+  };
+}
+
 function nullable(plan: TypePlan): (value: unknown) => string {
   const encode = encoderOf(plan) as (value: unknown) => string;
   return (value) => (value === null || value === undefined ? 'null' : encode(value));

@@ -4,6 +4,7 @@
  * ```
  *   a read                -- COPY to the pipe ------------------------> bytes      CSV, NDJSON, Parquet
  *   a read, with limits   -- its rows as texts -----------------------> bytes      CSV, NDJSON
+ *   anything              -- its chunks, encoded in a lane ------------> bytes     Arrow
  *   anything else         -- a table of an instance of its own -- and from there as a read
  * ```
  */
@@ -11,6 +12,7 @@ import type { DuckDBConnection, DuckDBResult } from '@duckdb/node-api';
 import { CopyPipe } from '../copy-pipe.ts';
 import type { ResultOutput, Run } from '../protocol.ts';
 import { abandon } from './abandon.ts';
+import { type ArrowLane, writeArrowResult } from './arrow-result.ts';
 import type { ChunkSource } from './chunks.ts';
 import type { Instances, Lease } from './instances.ts';
 import { Refusal } from './refusal.ts';
@@ -24,6 +26,7 @@ export interface StreamOptions {
   readonly statement: Run;
   readonly output: ResultOutput;
   readonly steps: StatementSteps;
+  readonly arrow: ArrowLane;
   /** Takes the bytes; resolves when there is room for more. */
   readonly write: (bytes: Uint8Array) => Promise<void>;
   /** Told each connection that may have to be interrupted, and what lets a COPY go that waits for room. Neither throws. */
@@ -98,6 +101,9 @@ async function writeOutcome(
       ...source,
       write,
     });
+  }
+  if (output.format === 'arrow') {
+    return await writeArrowResult(outcome.result, statement, { ...source, lane: options.arrow, write });
   }
   return await throughScratch(connection, outcome.result, source, options);
 }
