@@ -93,12 +93,6 @@ const CASES: readonly Case[] = [
     code: 'NOT_FOUND',
   },
   {
-    name: 'a format that is not there',
-    body: { sql: 'SELECT 1', format: 'arrow' },
-    status: 406,
-    code: 'NOT_ACCEPTABLE',
-  },
-  {
     name: '10 MB of SQL',
     body: { sql: `SELECT ${'1+'.repeat(5_000_000)}1` },
     status: 413,

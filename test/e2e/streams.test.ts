@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { ask } from '../http/edge.ts';
 import { quickPool, type Settings, type TestServer, testServer, until } from '../support/test-server.ts';
 
-const FORMATS = ['ndjson', 'csv', 'parquet'] as const;
+const FORMATS = ['ndjson', 'csv', 'arrow', 'parquet'] as const;
 /** Some hundred megabytes, in any format. */
 const HUGE = 'SELECT i, hash(i) AS h, hash(i + 1)::VARCHAR AS t FROM range(20000000) r(i)';
 const SMALL = 'SELECT i FROM range(3) r(i)';
@@ -68,6 +68,7 @@ describe('a stream that succeeds', () => {
   test.each([
     ['ndjson', 'application/x-ndjson', undefined],
     ['csv', 'text/csv', 'attachment; filename="mine-csv.csv"'],
+    ['arrow', 'application/vnd.apache.arrow.stream', 'attachment; filename="mine-arrow.arrows"'],
     ['parquet', 'application/vnd.apache.parquet', 'attachment; filename="mine-parquet.parquet"'],
   ])('says so behind its last byte: %s', async (format, type, disposition) => {
     const server = await testServer();
