@@ -2,6 +2,7 @@
  * What operators and their tools ask: is it alive, is it ready, what does the tree look like.
  */
 import { reply, replyJson } from './exchange.ts';
+import { refuseBody } from './request-body.ts';
 import { type Handlers, type RouteTable, refuseQueryString } from './routes.ts';
 import type { OperationsService } from './services.ts';
 
@@ -38,8 +39,9 @@ export function addOperatorRoutes(routes: RouteTable, operations: OperationsServ
   });
 
   forOperators('/v1/supervision/{+path}/restart', {
-    POST(exchange) {
+    async POST(exchange) {
       refuseQueryString(exchange);
+      await refuseBody(exchange);
       const { parameters, principal } = exchange;
       replyJson(exchange, operations.restart(parameters.path ?? '', principal.name), 202);
     },
@@ -62,6 +64,7 @@ export function addOperatorRoutes(routes: RouteTable, operations: OperationsServ
   forOperators('/v1/config/reload', {
     async POST(exchange) {
       refuseQueryString(exchange);
+      await refuseBody(exchange);
       const { version, changes, warnings } = await operations.reload();
       replyJson(exchange, {
         version,

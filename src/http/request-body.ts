@@ -3,6 +3,12 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { Failure } from '../failures.ts';
+import type { Exchange } from './exchange.ts';
+import { invalidRequest } from './invalid-request.ts';
+import { parseJson } from './json.ts';
+
+/** Bytes of a body where none is needed. */
+const MAX_NEEDLESS_BODY = 10_000;
 
 /** The client went away before its request was whole. There is nobody to tell. */
 export class ClientGone extends Error {
@@ -41,6 +47,18 @@ export function readBody(request: IncomingMessage, maxBytes: number): Promise<Bu
     if (request.destroyed) onClose();
     else request.on('data', onData).on('end', onEnd).on('close', onClose);
   });
+}
+
+/** For routes that take no fields: `{}` is as good as nothing, and what says more would be ignored, which a typo never is. */
+export async function refuseBody({ ctx }: Exchange): Promise<void> {
+  const text = (await readBody(ctx.req, MAX_NEEDLESS_BODY)).toString();
+  if (text.trim() === '') return;
+  const value = parseJson(text);
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw invalidRequest([{ path: '', message: 'expected no body, or {}' }]);
+  }
+  const errors = Object.keys(value).map((path) => ({ path, message: 'unknown field; this takes none' }));
+  if (errors.length > 0) throw invalidRequest(errors);
 }
 
 function tooLarge(maxBytes: number): Failure {

@@ -242,6 +242,39 @@ describe('restarts', () => {
   });
 });
 
+describe('a body where none is needed', () => {
+  const reload = async () => ({ version: 1, changes: [], warnings: [] });
+  const post = async (body: string | undefined) => {
+    let reloads = 0;
+    const counted = () => {
+      reloads += 1;
+      return reload();
+    };
+    const edge = await openEdge({ operations: { reload: counted } });
+    const reply = await ask(`${edge.url}/v1/config/reload`, {
+      method: 'POST',
+      ...(body !== undefined && { body }),
+    });
+    expect(edge.errors).toEqual([]);
+    return { status: reply.status, errors: reply.json.errors, reloads };
+  };
+
+  test.each([undefined, '', '{}', ' {} '])('is nothing: %j', async (body) => {
+    expect(await post(body)).toEqual({ status: 200, errors: undefined, reloads: 1 });
+  });
+
+  test.each([
+    ['{"dry_run": true}', 400, 'dry_run'],
+    ['[]', 400, ''],
+    ['{', 400, ''],
+    [' '.repeat(10_001), 413, undefined],
+  ])('is never ignored: %j', async (body, status, path) => {
+    const { errors, ...reply } = await post(body);
+    expect(reply).toEqual({ status, reloads: 0 });
+    expect(errors?.[0].path).toBe(path);
+  });
+});
+
 describe('paths and methods', () => {
   test.each([
     '/',

@@ -115,17 +115,17 @@ describe('parameters with a type', () => {
 
   it('are refused by their path when they are none', async () => {
     expect(await refusal('SELECT ?', [typed('INTEGER', 'abc')])).toMatch(
-      /^INVALID_REQUEST params.1: Could not convert/,
+      /^INVALID_REQUEST params\[0\]: Could not convert/,
     );
     expect(await refusal('SELECT $x', { x: typed('DATE', 'soon') })).toMatch(
       /^INVALID_REQUEST params.x: invalid date/,
     );
-    expect(await refusal('SELECT ?', [typed('TINYINT', 300)])).toMatch(/^INVALID_REQUEST params.1: /);
+    expect(await refusal('SELECT ?', [typed('TINYINT', 300)])).toMatch(/^INVALID_REQUEST params\[0\]: /);
     expect(await refusal('SELECT ?', [typed('NOPE', 1)])).toMatch(
-      /^INVALID_REQUEST params.1: Type with name NOPE/,
+      /^INVALID_REQUEST params\[0\]: Type with name NOPE/,
     );
     expect(await refusal('SELECT ?', [typed('GEOMETRY', 'POINT(1 2)')])).toMatch(
-      /^INVALID_REQUEST params.1: /,
+      /^INVALID_REQUEST params\[0\]: /,
     );
     for (const value of [
       [1],
@@ -134,7 +134,9 @@ describe('parameters with a type', () => {
       { type: 5, value: 1 },
       { value: 1 },
     ])
-      expect(await refusal('SELECT ?', [value])).toMatch(/^INVALID_REQUEST params.1: expected a JSON scalar/);
+      expect(await refusal('SELECT ?', [value])).toMatch(
+        /^INVALID_REQUEST params\[0\]: expected a JSON scalar/,
+      );
   });
 
   it.each([
@@ -167,7 +169,7 @@ describe('parameters with a type', () => {
   ])('whose type is %j are refused: a type is nothing but a type', async (type) => {
     expect(isTypeName(type)).toBe(false);
     expect(await refusal('SELECT ?', [typed(type, '1')])).toMatch(
-      /^INVALID_REQUEST params.1.type: .* is no type$/s,
+      /^INVALID_REQUEST params\[0\].type: .* is no type$/s,
     );
   });
 
@@ -217,9 +219,9 @@ describe('parameters with a type', () => {
 describe('parameters that do not fit the statement', () => {
   it('are refused with what was expected', async () => {
     expect(await refusal('SELECT ?, ?', [1])).toBe('INVALID_REQUEST params: expected 2 parameters, got 1');
-    expect(await refusal('SELECT ?', [1, 2])).toBe('INVALID_REQUEST params: expected 1 parameters, got 2');
+    expect(await refusal('SELECT ?', [1, 2])).toBe('INVALID_REQUEST params: expected 1 parameter, got 2');
     expect(await refusal('SELECT 1', [1])).toBe('INVALID_REQUEST params: expected 0 parameters, got 1');
-    expect(await refusal('SELECT ?')).toBe('INVALID_REQUEST params: expected 1 parameters, got none');
+    expect(await refusal('SELECT ?')).toBe('INVALID_REQUEST params: expected 1 parameter, got none');
     expect(await refusal('SELECT $a, $b', { a: 1 })).toBe('INVALID_REQUEST params: no value for $b');
     expect(await refusal('SELECT $a', { a: 1, b: 2 })).toBe(
       'INVALID_REQUEST params: the statement has no $b',

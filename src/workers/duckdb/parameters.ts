@@ -17,7 +17,8 @@ export async function bindParameters(
 ): Promise<void> {
   const names = namesOf(prepared);
   for (const [name, value] of pairs(names, parameters)) {
-    await bindOne(connection, prepared, prepared.parameterIndex(name), `params.${name}`, value);
+    const path = Array.isArray(parameters) ? `params[${Number(name) - 1}]` : `params.${name}`;
+    await bindOne(connection, prepared, prepared.parameterIndex(name), path, value);
   }
 }
 
@@ -36,7 +37,7 @@ function pairs(names: readonly string[], parameters: Parameters): [string, unkno
     if (!positional)
       throw Refusal.invalid('params', `expected an object with ${names.join(', ')}, got an array`);
     if (parameters.length !== names.length) {
-      throw Refusal.invalid('params', `expected ${names.length} parameters, got ${parameters.length}`);
+      throw Refusal.invalid('params', `expected ${countOf(names.length)}, got ${parameters.length}`);
     }
     return names.map((name) => [name, parameters[Number(name) - 1]]);
   }
@@ -48,6 +49,11 @@ function pairs(names: readonly string[], parameters: Parameters): [string, unkno
   if (unknown.length > 0)
     throw Refusal.invalid('params', `the statement has no ${unknown.map((name) => `$${name}`).join(', ')}`);
   return names.map((name) => [name, given.get(name)]);
+}
+
+/** For people: `1 parameter`, `2 parameters`. */
+export function countOf(parameters: number): string {
+  return parameters === 1 ? '1 parameter' : `${parameters} parameters`;
 }
 
 async function bindOne(

@@ -15,7 +15,7 @@ import { abandon } from './abandon.ts';
 import { readDuckDBError } from './duckdb-error.ts';
 import type { Guard } from './guard.ts';
 import type { Lease } from './instances.ts';
-import { bindParameters } from './parameters.ts';
+import { bindParameters, countOf } from './parameters.ts';
 import type { KeptStatement, ReusableStatement } from './prepared-cache.ts';
 import { Refusal } from './refusal.ts';
 import { headOf, splitStatements } from './sql-text.ts';
@@ -251,7 +251,7 @@ async function runPrepared(
   if (last && params !== undefined) await bindParameters(connection, prepared, params);
   else if (prepared.parameterCount > 0) {
     const message = last
-      ? `expected ${prepared.parameterCount} parameters, got none`
+      ? `expected ${countOf(prepared.parameterCount)}, got none`
       : 'only the last statement takes parameters';
     throw Refusal.invalid('params', message);
   }
