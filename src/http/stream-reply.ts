@@ -16,6 +16,7 @@ import type { ServerResponse } from 'node:http';
 import type { ResultSink } from '../actors/job.ts';
 import type { QueryResult } from '../actors/query.ts';
 import type { Failure } from '../failures.ts';
+import { Compressor, chooseEncoding, headersOf, WORTH_BYTES } from './compression.ts';
 import { COMMON_HEADERS, type Exchange, isGone } from './exchange.ts';
 import { type Format, MEDIA_TYPES } from './formats.ts';
 
@@ -31,6 +32,8 @@ export class StreamReply implements ResultSink {
   readonly #res: ServerResponse;
   readonly #format: Exclude<Format, 'json'>;
   readonly #queryId: string;
+  /** Where the client takes it compressed. */
+  #compressor: Compressor | undefined;
   #held: Uint8Array[] = [];
   #heldBytes = 0;
   #begun = false;
@@ -75,8 +78,14 @@ export class StreamReply implements ResultSink {
   /** The query has succeeded, and all of its bytes are here. Resolves when the client has them, or is gone. */
   async end({ rowCount, truncated }: QueryResult): Promise<void> {
     if (!this.#begun) await this.#begin();
-    const { req } = this.#exchange.ctx;
-    if (isGone(req.socket)) return;
+    const { socket } = this.#exchange.ctx.req;
+    const isWhole = (await this.#compressor?.end()) ?? true;
+    this.#compressor?.destroy();
+    if (isGone(socket)) return;
+    if (!isWhole) {
+      socket.resetAndDestroy();
+      return;
+    }
     if (hasTrailers(this.#exchange)) {
       this.#res.addTrailers({
         'X-Query-Status': 'succeeded',
@@ -93,11 +102,14 @@ export class StreamReply implements ResultSink {
   async cut(failure: Failure): Promise<void> {
     const { req } = this.#exchange.ctx;
     const { socket } = req;
-    if (isGone(socket)) return;
-    if (this.#format === 'ndjson') {
+    if (!isGone(socket) && this.#format === 'ndjson') {
       const line = JSON.stringify({ error: failure.toProblem(this.#queryId) });
-      this.#put(Buffer.from(`${this.#lastByte === NEWLINE ? '' : '\n'}${line}\n`));
+      const bytes = Buffer.from(`${this.#lastByte === NEWLINE ? '' : '\n'}${line}\n`);
+      if (this.#compressor === undefined) this.#put(bytes);
+      else await this.#compressor.write(bytes);
     }
+    this.#compressor?.destroy();
+    if (isGone(socket)) return;
     await this.#until(1);
     if (hasTrailers(this.#exchange)) socket.destroySoon();
     else socket.resetAndDestroy();
@@ -108,6 +120,10 @@ export class StreamReply implements ResultSink {
     const { ctx } = this.#exchange;
     ctx.respond = false;
     const { type, extension, isFile } = MEDIA_TYPES[this.#format];
+    // With so little held back that is the whole of it.
+    const encoding = this.#heldBytes < WORTH_BYTES ? undefined : chooseEncoding(ctx, this.#format);
+    if (encoding !== undefined)
+      this.#compressor = new Compressor(encoding, (bytes) => this.#putIfHeard(bytes));
     const name = `attachment; filename="${this.#queryId}.${extension}"`;
     this.#res.writeHead(200, {
       'Content-Type': type,
@@ -116,6 +132,7 @@ export class StreamReply implements ResultSink {
       ...(hasTrailers(this.#exchange)
         ? { Trailer: 'X-Query-Status, X-Query-Rows, X-Query-Truncated' }
         : { Connection: 'close' }),
+      ...headersOf(encoding),
       ...COMMON_HEADERS,
     });
     const held = this.#held;
@@ -126,8 +143,19 @@ export class StreamReply implements ResultSink {
   #send(bytes: Uint8Array): Promise<void> | undefined {
     if (bytes.length === 0 || isGone(this.#exchange.ctx.req.socket)) return undefined;
     this.#lastByte = bytes[bytes.length - 1] as number;
+    if (this.#compressor !== undefined) return this.#compressor.write(bytes).then(() => this.#whenRoom());
     this.#put(bytes);
-    return this.#waiting < WAITING_BYTES ? undefined : this.#until(WAITING_BYTES);
+    return this.#whenRoom();
+  }
+
+  #whenRoom(): Promise<void> | undefined {
+    // What comes of an attempt that is being stopped is waited for by nobody.
+    return this.#waiting < WAITING_BYTES || this.#discarding ? undefined : this.#until(WAITING_BYTES);
+  }
+
+  /** The client may go while its bytes are compressed. */
+  #putIfHeard(bytes: Uint8Array): void {
+    if (!isGone(this.#exchange.ctx.req.socket)) this.#put(bytes);
   }
 
   #put(bytes: Uint8Array): void {
