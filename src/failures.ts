@@ -20,6 +20,7 @@ export const FAILURE_KINDS = {
   METHOD_NOT_ALLOWED: { status: 405, title: 'This method is not available here', retryable: false },
   NOT_ACCEPTABLE: { status: 406, title: 'The result is not available in this format', retryable: false },
   QUERY_CANCELLED: { status: 409, title: 'The query was cancelled', retryable: false },
+  RESULT_NOT_READY: { status: 409, title: 'The query has not ended yet', retryable: true },
   QUERY_ID_REUSED: { status: 409, title: 'This query_id is taken', retryable: false },
   PAYLOAD_TOO_LARGE: { status: 413, title: 'The request body is too large', retryable: false },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, title: 'The request body has an unknown type', retryable: false },

@@ -33,6 +33,7 @@ import { Listener, type ListeningAddress } from './http/listener.ts';
 import { operationsService } from './operations.ts';
 import { Reloader, type ReloadOutcome, type ReloadTrigger } from './reload.ts';
 import { Restarts } from './restarts.ts';
+import { ResultStore } from './results/result-store.ts';
 import { sourceService } from './source-service.ts';
 import { actorChild } from './supervisors/actor-child.ts';
 import type { ChildSpec } from './supervisors/child-spec.ts';
@@ -92,6 +93,12 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     versions: { duckcoop: VERSION, node: process.version },
     clock: actors.clock,
     events,
+  });
+  const results = await ResultStore.open({
+    dataDir: config.data_dir,
+    settings: () => live.current.results,
+    clock: actors.clock,
+    onFault: (error) => events.emit('fault', { where: 'result-store', error }),
   });
   const eventLog = new EventLog({ events, run });
   const routerKey: Key<QueryRouterMessage> = { name: 'query-router' };
@@ -244,6 +251,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
       place: (request) => placeQuery(request, live.current),
       sources: () => Object.keys(live.current.sources),
       refusal: (request, pool) => crashes.refusal(request, pool),
+      beginResult: () => results.begin(),
       maxRetries: () => live.current.retry.max,
       queueKey,
       unavailable,
@@ -310,7 +318,8 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
         const cancelTimer = actors.clock.setTimer(timeoutMs, () =>
           directory.whereis(routerKey)?.tell({ type: 'turn-away' }),
         );
-        void listener.drain(timeoutMs + LAST_WORDS_MS).then(() => {
+        // Queries that nobody waits for have no connection that would be waited for.
+        void Promise.all([listener.drain(timeoutMs + LAST_WORDS_MS), queries.idle()]).then(() => {
           cancelTimer();
           exited(SHUTDOWN);
         });
@@ -325,6 +334,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     restarts.close();
     eventLog.close();
     metrics.close();
+    await results.close();
     await folders.close();
   };
 

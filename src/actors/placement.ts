@@ -36,7 +36,7 @@ export function placeQuery(request: QueryRequest, config: PlacementConfig): Plac
     const known = Object.keys(config.pools).filter((other) => mayUsePool(principal, other));
     throw invalid('pool', `no pool is named ${JSON.stringify(name)}; there are ${known.join(', ')}`);
   }
-  const { memoryLimit, threads, rowLimit, byteLimit, params, output } = request;
+  const { memoryLimit, threads, rowLimit, byteLimit, params, output, kept } = request;
   const write = config.sql.write && mayWrite(principal) && !request.readOnly;
   return {
     pool: name,
@@ -51,6 +51,7 @@ export function placeQuery(request: QueryRequest, config: PlacementConfig): Plac
       ),
       write,
       ...(output === undefined ? {} : { output }),
+      ...(kept === undefined ? {} : { kept }),
       ...(params === undefined ? {} : { params: params as never }),
       ...(rowLimit === undefined ? {} : { rowLimit }),
       ...(byteLimit === undefined ? {} : { byteLimit }),

@@ -9,6 +9,7 @@
  */
 import { Failure, shuttingDown, toFailure } from '../failures.ts';
 import type { Principal } from '../principal.ts';
+import type { StoredResult } from '../results/result-store.ts';
 import type { Events } from '../telemetry/events.ts';
 import type { ActorContext, ActorOptions, AnyActorRef } from './actor.ts';
 import type { Directory, Key } from './directory.ts';
@@ -18,7 +19,13 @@ import type { PoolQueueMessage } from './pool-queue.ts';
 import type { CancelOutcome, QueryRequest, QueryResult } from './query.ts';
 import type { QueryFeed } from './query-feed.ts';
 import { mayBecome, type QueryState } from './query-state.ts';
-import { type PendingQuery, type QueryRecord, type QueryTable, queueMs } from './query-table.ts';
+import {
+  type KeptRecord,
+  type PendingQuery,
+  type QueryRecord,
+  type QueryTable,
+  queueMs,
+} from './query-table.ts';
 import { withSourceHint } from './source-hint.ts';
 
 export type QueryRouterMessage =
@@ -30,7 +37,13 @@ export type QueryRouterMessage =
       /** Told what to follow the query by, once it is admitted. */
       readonly onFeed?: ((feed: QueryFeed) => void) | undefined;
       readonly settle: (outcome: QueryResult | Failure) => void;
+      /** Told once it waits or is with a worker; also where it is a query that is there already. */
+      readonly onQueued?: () => void;
     }
+  /** Told once this query has ended. */
+  | { readonly type: 'await-end'; readonly queryId: string; readonly reply: () => void }
+  /** Told once no query waits or runs. */
+  | { readonly type: 'idle'; readonly reply: () => void }
   | {
       readonly type: 'cancel';
       readonly queryId: string;
@@ -52,6 +65,8 @@ export interface QueryRouterOptions {
   readonly table: QueryTable;
   /** Decides where a query runs and within which limits; throws a {@link Failure} for what it refuses. */
   readonly place: (request: QueryRequest) => Placement;
+  /** A place for a result that is to be kept; throws a {@link Failure} where there is none. */
+  readonly beginResult: () => StoredResult;
   readonly queueKey: (pool: string) => Key<PoolQueueMessage>;
   /** Aliases of the configured sources. */
   readonly sources: () => readonly string[];
@@ -93,6 +108,7 @@ class QueryRouter {
   readonly #options: QueryRouterOptions;
   readonly #context: ActorContext<QueryRouterMessage>;
   readonly #watched = new Set<AnyActorRef>();
+  readonly #awaitIdle: (() => void)[] = [];
 
   constructor(options: QueryRouterOptions, context: ActorContext<QueryRouterMessage>) {
     this.#options = options;
@@ -106,6 +122,13 @@ class QueryRouter {
         return;
       case 'cancel':
         this.#cancel(message.queryId, message.principal, message.reply);
+        return;
+      case 'await-end':
+        this.#awaitEnd(message.queryId, message.reply);
+        return;
+      case 'idle':
+        this.#awaitIdle.push(message.reply);
+        this.#sayIdle();
         return;
       case 'abandon':
         this.#abandon(message.request, message.cancelledBy);
@@ -143,13 +166,25 @@ class QueryRouter {
     }
   }
 
-  #submit({ request, sink, onFeed, settle }: QueryRouterMessage & { readonly type: 'submit' }): void {
+  #submit({
+    request,
+    sink,
+    onFeed,
+    onQueued,
+    settle,
+  }: QueryRouterMessage & { readonly type: 'submit' }): void {
     const { table, place } = this.#options;
-    if (table.find(request.queryId) !== undefined) {
+    const known = table.find(request.queryId);
+    if (known !== undefined && isSame(known, request) && !isVacant(known)) {
+      onQueued?.();
+      return;
+    }
+    if (known !== undefined && !(isVacant(known) && known.principal === request.principal.name)) {
       settle(new Failure('QUERY_ID_REUSED', `The query_id ${request.queryId} is taken; choose another one.`));
       return;
     }
     let placement: Placement;
+    let kept: KeptRecord | undefined;
     try {
       placement = place(request);
     } catch (error) {
@@ -161,7 +196,13 @@ class QueryRouter {
       settle(refusal);
       return;
     }
-    const { record, job } = this.#admit(request, placement, sink, settle);
+    try {
+      kept = request.keep && { ...request.keep, result: this.#options.beginResult(), truncated: false };
+    } catch (error) {
+      settle(toFailure(error));
+      return;
+    }
+    const { record, job } = this.#admit(request, placement, sink, settle, kept, onQueued);
     if (onFeed !== undefined) onFeed(this.#options.table.follow(record));
     this.#toQueue(record, job, { type: 'enqueue', job });
   }
@@ -183,6 +224,8 @@ class QueryRouter {
     placement: Placement,
     stream: ResultSink | undefined,
     settle: (outcome: QueryResult | Failure) => void,
+    kept: KeptRecord | undefined,
+    onQueued: (() => void) | undefined,
   ): { readonly record: QueryRecord; readonly job: Job } {
     const now = this.#context.system.clock.now();
     const { queryId, principal, tags } = request;
@@ -190,14 +233,17 @@ class QueryRouter {
     const job: Job = {
       queryId,
       ticket: this.#options.table.takeTicket(),
-      statement: placement.statement,
+      statement:
+        kept === undefined
+          ? placement.statement
+          : { ...placement.statement, keep: { path: kept.result.path, maxBytes: kept.result.maxBytes } },
       timeoutMs: placement.timeoutMs,
       queueTimeoutMs: placement.queueTimeoutMs,
       queueDeadline: now + placement.queueTimeoutMs,
       origin: { principal, sources: request.sources },
       ranMs: 0,
       attempt: 1,
-      sink: stream ?? buffer,
+      sink: kept?.result ?? stream ?? buffer,
       cancelledBy: undefined,
       holder: undefined,
     };
@@ -212,6 +258,7 @@ class QueryRouter {
         settle: (outcome) =>
           settle(outcome instanceof Failure ? outcome : { ...outcome, body: buffer.take() }),
         onEnd: [],
+        onQueued,
       },
       submittedAt: Date.now(),
       receivedAt: now,
@@ -228,6 +275,7 @@ class QueryRouter {
       progress: undefined,
       feed: undefined,
       failure: undefined,
+      kept,
     };
     this.#options.table.add(record);
     this.#to(record, 'admitted');
@@ -249,6 +297,7 @@ class QueryRouter {
       case 'dispatched':
         record.worker = report.worker;
         this.#to(record, 'dispatched');
+        record.pending.onQueued?.();
         this.#options.table.tellPositions(record.pool);
         return;
       case 'running':
@@ -265,6 +314,7 @@ class QueryRouter {
         record.feed?.progress(report.progress);
         return;
       case 'waiting':
+        record.pending.onQueued?.();
         if (record.feed !== undefined) this.#options.table.followWaiting(record);
         return;
       case 'requeued':
@@ -295,6 +345,13 @@ class QueryRouter {
       this.#settle(record, state, failure, end.killed);
       return;
     }
+    const { kept } = record;
+    const refusal = kept?.result.keep(end.bytes);
+    if (refusal !== undefined) {
+      this.#settle(record, 'failed', refusal);
+      return;
+    }
+    if (kept !== undefined) kept.truncated = end.truncated;
     record.rows = end.rows;
     record.bytes = end.bytes;
     const totalMs = this.#context.system.clock.now() - record.receivedAt;
@@ -391,7 +448,10 @@ class QueryRouter {
     record.pending = undefined;
     this.#to(record, state);
     record.endedAt = this.#context.system.clock.now();
-    if (outcome instanceof Failure) record.failure = outcome;
+    if (outcome instanceof Failure) {
+      record.failure = outcome;
+      record.kept?.result.drop();
+    }
     this.#options.table.retire(record);
     pending.settle(outcome);
     for (const onEnd of pending.onEnd) {
@@ -414,6 +474,18 @@ class QueryRouter {
       attempts: view.attempts,
       error: outcome instanceof Failure ? outcome.cause : undefined,
     });
+    this.#sayIdle();
+  }
+
+  #awaitEnd(queryId: string, reply: () => void): void {
+    const pending = this.#options.table.find(queryId)?.pending;
+    if (pending === undefined) reply();
+    else pending.onEnd.push(reply);
+  }
+
+  #sayIdle(): void {
+    if (this.#awaitIdle.length === 0 || this.#options.table.unfinished().length > 0) return;
+    for (const reply of this.#awaitIdle.splice(0)) reply();
   }
 
   /** A transition nobody declared is a fault of ours: counted and logged, and the query goes on to its end. */
@@ -424,6 +496,17 @@ class QueryRouter {
     }
     record.state = next;
   }
+}
+
+/** Whether the request is the one that the query came from, sent again by the same principal. */
+function isSame({ principal, kept }: QueryRecord, request: QueryRequest): boolean {
+  const { keep } = request;
+  return keep !== undefined && kept?.digest === keep.digest && principal === request.principal.name;
+}
+
+/** One whose result would have been kept, and that was turned away before it began: whoever sends it again means it. */
+function isVacant({ kept, state, attempts, failure }: QueryRecord): boolean {
+  return kept !== undefined && state === 'failed' && attempts === 0 && failure?.retryable === true;
 }
 
 /** Whoever has the job next ends it; whoever has it now is told. */

@@ -43,11 +43,38 @@ export function queryService({ actors, directory, routerKey, table }: QueryServi
         return outcome;
       });
       const cancelledBy = 'the client, which went away';
-      const abandon = () => {
-        directory.whereis(routerKey)?.tell({ type: 'abandon', request, cancelledBy });
+      const abandon = (by = cancelledBy) => {
+        directory.whereis(routerKey)?.tell({ type: 'abandon', request, cancelledBy: by });
       };
       return { queryId, result, abandon };
     },
+    async submit(request) {
+      const outcome = await ask<QueryResult | Failure | undefined>(
+        (reply) => ({ type: 'submit', request, settle: reply, onQueued: () => reply(undefined) }),
+        noRouter,
+      );
+      if (outcome instanceof Failure) throw outcome;
+      const record = table.find(request.queryId);
+      if (record === undefined) throw noRouter();
+      return table.view(record);
+    },
+    ended: (queryId) =>
+      ask<void>((reply) => ({ type: 'await-end', queryId, reply: () => reply() }), noRouter).catch(
+        () => undefined,
+      ),
+    open(queryId, principal) {
+      const kept = table.findFor(principal, queryId)?.kept;
+      const release = kept?.result.open();
+      return kept === undefined || release === undefined ? undefined : { path: kept.result.path, release };
+    },
+    dropResult(queryId, principal) {
+      const result = table.findFor(principal, queryId)?.kept?.result;
+      if (result?.state !== 'kept') return false;
+      result.drop();
+      return true;
+    },
+    idle: () =>
+      ask<void>((reply) => ({ type: 'idle', reply: () => reply() }), noRouter).catch(() => undefined),
     follow(queryId, principal) {
       const record = table.findFor(principal, queryId);
       return record === undefined ? undefined : table.follow(record);

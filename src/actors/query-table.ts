@@ -6,9 +6,11 @@
  */
 import { Failure } from '../failures.ts';
 import { maySeeQueriesOf, type Principal } from '../principal.ts';
+import type { StoredResult } from '../results/result-store.ts';
 import type { Job } from './job.ts';
 import type {
   CancelOutcome,
+  Delivery,
   QueryFilter,
   QueryProgress,
   QueryRequest,
@@ -25,6 +27,8 @@ export interface PendingQuery {
   /** To be called once. */
   readonly settle: (outcome: QueryResult | Failure) => void;
   readonly onEnd: ((outcome: CancelOutcome) => void)[];
+  /** Told once it waits or is with a worker. */
+  readonly onQueued: (() => void) | undefined;
 }
 
 export interface QueryRecord {
@@ -56,12 +60,23 @@ export interface QueryRecord {
   /** For those who follow it; there is none until somebody does. */
   feed: QueryFeed | undefined;
   failure: Failure | undefined;
+  readonly kept: KeptRecord | undefined;
+}
+
+/** What is kept of a query's result. */
+export interface KeptRecord {
+  readonly digest: string;
+  readonly delivery: Delivery;
+  readonly result: StoredResult;
+  truncated: boolean;
 }
 
 export class QueryTable {
   readonly #records = new Map<string, QueryRecord>();
   /** Ended ones, oldest first. */
-  readonly #ended: string[] = [];
+  readonly #ended: QueryRecord[] = [];
+  /** Ended ones whose results are kept, or were: these are known as long as their results are. */
+  readonly #keeping: QueryRecord[] = [];
   readonly #keep: number;
   readonly #now: () => number;
   readonly #run: string;
@@ -82,7 +97,9 @@ export class QueryTable {
     return this.#tickets;
   }
 
+  /** Takes the place of one with the same id. */
   add(record: QueryRecord): void {
+    this.#records.delete(record.queryId);
     this.#records.set(record.queryId, record);
   }
 
@@ -146,8 +163,15 @@ export class QueryTable {
 
   /** To be told of each record that has reached a final state. */
   retire(record: QueryRecord): void {
-    this.#ended.push(record.queryId);
-    while (this.#ended.length > this.#keep) this.#records.delete(this.#ended.shift() as string);
+    (record.kept?.result.state === 'kept' ? this.#keeping : this.#ended).push(record);
+    while (this.#keeping.length > 0 && this.#keeping[0]?.kept?.result.state !== 'kept')
+      this.#ended.push(this.#keeping.shift() as QueryRecord);
+    while (this.#ended.length > this.#keep) this.#forget(this.#ended.shift() as QueryRecord);
+  }
+
+  #forget(record: QueryRecord): void {
+    // Another one may have its id by now.
+    if (this.#records.get(record.queryId) === record) this.#records.delete(record.queryId);
   }
 
   view(record: QueryRecord): QueryView {
@@ -170,6 +194,13 @@ export class QueryTable {
       worker: record.worker,
       progress: record.progress,
       error: record.failure,
+      kept: record.kept && {
+        state: record.kept.result.state,
+        digest: record.kept.digest,
+        delivery: record.kept.delivery,
+        truncated: record.kept.truncated,
+        expiresAt: record.kept.result.expiresAt,
+      },
       tags: record.tags,
     };
   }

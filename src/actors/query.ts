@@ -31,10 +31,40 @@ export interface QueryRequest {
   /** Bytes. */
   readonly memoryLimit: number | undefined;
   readonly threads: number | undefined;
+  /** Its result is kept rather than sent. */
+  readonly keep?: KeepRequest | undefined;
+  /** What it reads is a page of a kept result, in this file. `sql` only names it. */
+  readonly kept?: { readonly path: string; readonly offset: number; readonly limit: number } | undefined;
   /** True where statements that write are refused whatever the configuration says (`GET /v1/query`). */
   readonly readOnly: boolean;
   readonly tags: Readonly<Record<string, string>>;
   readonly principal: Principal;
+}
+
+/** How a result is written. */
+export type Delivery = Pick<QueryRequest, 'output' | 'rowFormat'>;
+
+export interface KeepRequest {
+  /** Tells the body of one submission from that of another. */
+  readonly digest: string;
+  /** Unless it is asked for otherwise. */
+  readonly delivery: Delivery;
+}
+
+/** A kept result, for one who may have it. */
+export interface KeptView {
+  readonly state: 'writing' | 'kept' | 'dropped';
+  readonly digest: string;
+  readonly delivery: Delivery;
+  readonly truncated: boolean;
+  /** Milliseconds since the epoch; of one that is kept. */
+  readonly expiresAt: number | undefined;
+}
+
+/** One that is being read: its file stays until `release`. */
+export interface OpenResult {
+  readonly path: string;
+  readonly release: () => void;
 }
 
 /** Where a query is that takes its time. */
@@ -80,6 +110,8 @@ export interface QueryView {
   /** The latest word on it; undefined for one that never took its time. */
   readonly progress: QueryProgress | undefined;
   readonly error: Failure | undefined;
+  /** Undefined where the result went to whoever sent the query. */
+  readonly kept: KeptView | undefined;
   readonly tags: Readonly<Record<string, string>>;
 }
 
@@ -89,8 +121,8 @@ export interface RunningQuery {
   readonly queryId: string;
   /** Settles exactly once: with the result, or with a {@link Failure}. */
   readonly result: Promise<QueryResult>;
-  /** The client is gone: stop the query. Nothing happens if it has ended. */
-  abandon(): void;
+  /** Stops the query, for its client is gone, or as somebody else wants it. Nothing happens if it has ended. */
+  abandon(cancelledBy?: string): void;
 }
 
 export interface QueryFilter {
@@ -107,6 +139,19 @@ export interface QueryService {
    * come; without one they are the result's `body`. `onFeed` is told what to follow it by, once it is admitted.
    */
   run(request: QueryRequest, sink?: ResultSink, onFeed?: (feed: QueryFeed) => void): RunningQuery;
+  /**
+   * Begins a query whose result is kept, for a request that has `keep`. Resolves with what is known of it once it waits, runs, or
+   * has ended; rejects with a {@link Failure} where it is refused. The same submission again is the same query.
+   */
+  submit(request: QueryRequest): Promise<QueryView>;
+  /** Resolves once the query has ended, or is none. */
+  ended(queryId: string): Promise<void>;
+  /** The kept result of a query; undefined where it has none (any more). */
+  open(queryId: string, principal: Principal): OpenResult | undefined;
+  /** Deletes the kept result of a query: whether there was one. */
+  dropResult(queryId: string, principal: Principal): boolean;
+  /** Resolves once no query waits or runs. */
+  idle(): Promise<void>;
   /** What a query is followed by; undefined for one that is unknown. */
   follow(queryId: string, principal: Principal): QueryFeed | undefined;
   get(queryId: string, principal: Principal): QueryView | undefined;

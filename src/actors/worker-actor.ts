@@ -460,7 +460,8 @@ class WorkerActor {
     this.#free(held.job);
   }
 
-  #endOf(held: Held, { verdict, body, bytes, runMs, peakMemoryBytes }: Finished): JobEnd {
+  #endOf(held: Held, { verdict, body, bytes: piped, keptBytes, runMs, peakMemoryBytes }: Finished): JobEnd {
+    const bytes = keptBytes ?? piped;
     // Of a stream that was stopped at its very end something is missing all the same.
     const isCut = held.stopping !== undefined && held.job.statement.output !== undefined;
     if (verdict.ok && isCut) return { ok: false, failure: this.#stopFailure(held), runMs, killed: false };

@@ -67,6 +67,13 @@ export const configSchema = section({
     /** Bytes. */
     disk_limit: size().prefault('2GB'),
   }),
+  /** Of queries that nobody waits for, in `data_dir/results`. */
+  results: section({
+    /** Milliseconds. */
+    retention: duration().prefault('1h'),
+    /** Bytes of all of them. */
+    disk_limit: size().prefault('4GB'),
+  }),
   exports: section({
     /** Milliseconds. */
     retention: duration().prefault('24h'),

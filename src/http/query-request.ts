@@ -30,6 +30,13 @@ export function isQueryId(value: unknown): value is string {
 export interface ParsedQuery {
   readonly request: QueryRequest;
   readonly format: Format;
+  /** For how long its client waits, and what is then. */
+  readonly wait: Wait | undefined;
+}
+
+export interface Wait {
+  readonly ms: number;
+  readonly onTimeout: 'continue' | 'cancel';
 }
 
 export interface QueryOrigin {
@@ -63,12 +70,16 @@ export function queryParser(
     if (misplaced.length > 0) throw invalidRequest(misplaced);
     return {
       format,
+      wait:
+        data.wait_ms === undefined
+          ? undefined
+          : { ms: data.wait_ms, onTimeout: data.on_wait_timeout ?? 'continue' },
       request: {
         queryId: data.query_id ?? origin.queryId,
         sql: data.sql,
         params: data.params,
         rowFormat: data.row_format ?? 'arrays',
-        output: outputOf(format, data),
+        output: outputOf(format, data.row_format, data.csv),
         sources: data.sources ?? [],
         pool: data.pool,
         timeoutMs: data.timeout_ms,
@@ -88,18 +99,35 @@ export function queryParser(
 type Fields = z.output<typeof querySchema>;
 
 /** What is of no use with the format is a mistake. */
-function misplacedFields({ row_format, csv, byte_limit }: Fields, format: Format): RequestError[] {
-  const errors: RequestError[] = [];
-  if (row_format !== undefined && format !== 'json' && format !== 'ndjson')
-    errors.push({ path: 'row_format', message: `is for json and ndjson; the format is ${format}` });
-  if (csv !== undefined && format !== 'csv')
-    errors.push({ path: 'csv', message: `is for csv; the format is ${format}` });
+function misplacedFields(fields: Fields, format: Format): RequestError[] {
+  const { byte_limit, wait_ms, on_wait_timeout } = fields;
+  const errors = misplacedOptions(fields, format);
+  if (on_wait_timeout !== undefined && wait_ms === undefined)
+    errors.push({ path: 'on_wait_timeout', message: 'is of no use without wait_ms' });
   if (byte_limit !== undefined && format === 'parquet')
     errors.push({ path: 'byte_limit', message: 'a Parquet file is not cut by bytes; row_limit cuts it' });
   return errors;
 }
 
-function outputOf(format: Format, { row_format, csv }: Fields): ResultOutput | undefined {
+/** Options of another format than the one that is wanted. */
+export function misplacedOptions(
+  { row_format, csv }: { readonly row_format?: unknown; readonly csv?: unknown },
+  format: Format,
+): RequestError[] {
+  const errors: RequestError[] = [];
+  if (row_format !== undefined && format !== 'json' && format !== 'ndjson')
+    errors.push({ path: 'row_format', message: `is for json and ndjson; the format is ${format}` });
+  if (csv !== undefined && format !== 'csv')
+    errors.push({ path: 'csv', message: `is for csv; the format is ${format}` });
+  return errors;
+}
+
+/** What a worker writes; undefined for the JSON reply. */
+export function outputOf(
+  format: Format,
+  row_format: Fields['row_format'],
+  csv: Fields['csv'],
+): ResultOutput | undefined {
   switch (format) {
     case 'json':
       return undefined;
@@ -123,7 +151,7 @@ function outputOf(format: Format, { row_format, csv }: Fields): ResultOutput | u
 const A_DELIMITER = 'expected one character: a tab, a space, or ASCII punctuation, and no quote';
 const A_NULL = 'expected up to 64 characters, no quote and no line end among them';
 
-const csvSchema = z
+export const csvSchema = z
   .strictObject(
     {
       header: z.boolean({ error: 'expected true or false' }).optional(),
@@ -146,6 +174,8 @@ const csvSchema = z
     error: 'has the delimiter in it',
   });
 
+export const rowFormatSchema = z.enum(['arrays', 'objects'], { error: 'expected arrays or objects' });
+
 const querySchema = z.strictObject(
   {
     sql: z
@@ -153,7 +183,7 @@ const querySchema = z.strictObject(
       .superRefine(checkSql),
     params: z.unknown().superRefine(checkParams).transform(asParams).optional(),
     format: z.enum(FORMATS, { error: `expected one of ${FORMATS.join(', ')}` }).optional(),
-    row_format: z.enum(['arrays', 'objects'], { error: 'expected arrays or objects' }).optional(),
+    row_format: rowFormatSchema.optional(),
     csv: csvSchema.optional(),
     sources: z
       .array(z.unknown(), { error: 'expected an array of source aliases' })
@@ -174,8 +204,8 @@ const querySchema = z.strictObject(
     memory_limit: size().optional(),
     threads: wholeNumber(1, 1024),
     query_id: z.string({ error: A_QUERY_ID }).regex(QUERY_ID, { error: A_QUERY_ID }).optional(),
-    wait_ms: notYet(),
-    on_wait_timeout: notYet(),
+    wait_ms: wholeNumber(0, MAX_DURATION_MS),
+    on_wait_timeout: z.enum(['continue', 'cancel'], { error: 'expected continue or cancel' }).optional(),
     tags: z
       .unknown()
       .superRefine(checkTags)
@@ -191,10 +221,6 @@ function wholeNumber(min: number, max: number) {
       ? `expected a whole number, ${min} or more`
       : `expected a whole number from ${min} to ${max}`;
   return z.number({ error }).int({ error }).min(min, { error }).max(max, { error }).optional();
-}
-
-function notYet() {
-  return z.never({ error: 'is not available yet' }).optional();
 }
 
 function checkSql(sql: string, context: z.RefinementCtx<string>): void {

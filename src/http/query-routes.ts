@@ -3,60 +3,55 @@
  */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import type { QueryView } from '../actors/query.ts';
-import { progressMembers } from '../actors/query-feed.ts';
-import { Failure, shuttingDown, toFailure } from '../failures.ts';
+import { type Failure, shuttingDown } from '../failures.ts';
 import { EVENT_STREAM, requireEventStream, wantsEventStream } from './accept.ts';
 import { lastEventIdOf } from './event-routes.ts';
-import { type Exchange, isGone, replyJson } from './exchange.ts';
+import { type Exchange, replyJson } from './exchange.ts';
 import { chooseFormat, type Format } from './formats.ts';
 import { invalidRequest } from './invalid-request.ts';
-import { pageLimit, readParameters } from './parameters.ts';
+import { KeptResults, unknownQuery } from './kept-results.ts';
+import { readParameters } from './parameters.ts';
+import { delivery } from './query-delivery.ts';
 import { eventReplies } from './query-events.ts';
 import { fieldsOfQueryString, type QueryFields, readQueryFields } from './query-fields.ts';
-import { replyResult } from './query-reply.ts';
-import { isQueryId, queryParser } from './query-request.ts';
-import { ClientGone } from './request-body.ts';
+import { isQueryId, type ParsedQuery, type QueryOrigin, queryParser } from './query-request.ts';
+import { parseFilter, queryDocument } from './query-view.ts';
+import { parseResultPage } from './result-parameters.ts';
 import { type RouteTable, refuseQueryString } from './routes.ts';
 import type { HttpServices } from './services.ts';
-import { StreamReply } from './stream-reply.ts';
 
 export function addQueryRoutes(routes: RouteTable, services: HttpServices): void {
   const { queries, operations, limits } = services;
   const parse = queryParser(services.sources);
   const replyWithEvents = eventReplies(services);
 
-  const run = async (exchange: Exchange, fields: QueryFields, readOnly: boolean): Promise<void> => {
+  const deliver = delivery(services);
+  const kept = new KeptResults(services, deliver);
+
+  const parseFor = (exchange: Exchange, fields: QueryFields, origin: Partial<QueryOrigin>): ParsedQuery => {
     const { ctx, principal } = exchange;
     const asked = (fields.values as { query_id?: unknown } | null)?.query_id;
     if (isQueryId(asked)) exchange.queryId = asked;
-    const withEvents = wantsEventStream(ctx);
-    const { format, request } = parse(fields, {
-      queryId: idOf(exchange),
+    return parse(fields, {
+      queryId: exchange.queryId ?? '',
       principal,
-      readOnly,
-      chooseFormat: (asked) => (withEvents ? formatOfEvents(asked) : chooseFormat(ctx, asked)),
+      readOnly: false,
+      chooseFormat: (asked) => chooseFormat(ctx, asked),
+      ...origin,
     });
-    const { socket } = ctx.req;
-    if (isGone(socket)) throw new ClientGone('The client was gone before its query began');
-    if (withEvents) return await replyWithEvents(exchange, request);
-    const stream = format === 'json' ? undefined : new StreamReply(exchange, format, request.queryId);
-    const running = queries.run(request, stream);
-    const abandon = (): void => running.abandon();
-    socket.once('close', abandon);
-    try {
-      const result = await running.result;
-      if (isGone(socket)) throw new ClientGone('The client did not wait for its result');
-      if (stream === undefined) {
-        await replyResult(exchange, running.queryId, result, limits.maxResultBytes);
-      } else {
-        await stream.end(result);
-      }
-    } catch (error) {
-      if (stream?.committed !== true) throw error;
-      await stream.cut(toFailure(error));
-    } finally {
-      socket.off('close', abandon);
+  };
+
+  const run = async (exchange: Exchange, fields: QueryFields, readOnly: boolean): Promise<void> => {
+    const withEvents = wantsEventStream(exchange.ctx);
+    const origin = withEvents ? { readOnly, chooseFormat: formatOfEvents } : { readOnly };
+    const { format, request, wait } = parseFor(exchange, fields, origin);
+    if (withEvents) {
+      if (wait !== undefined) throw misplacedWait('events come as they happen');
+      await replyWithEvents(exchange, request);
+    } else if (wait?.onTimeout === 'continue' || (isNamed(fields) && kept.isKnown(request))) {
+      await kept.submitAndWait(exchange, request, wait?.ms);
+    } else {
+      await deliver(exchange, request, { format, cancelAfterMs: wait?.ms });
     }
   };
 
@@ -81,11 +76,19 @@ export function addQueryRoutes(routes: RouteTable, services: HttpServices): void
   );
 
   routes.add('/v1/queries', {
+    async POST(exchange) {
+      begin(exchange);
+      const fields = await readQueryFields(exchange.ctx, limits.maxBodyBytes);
+      const chooseFormat = (asked: Format | undefined) => asked ?? 'json';
+      const { request, wait } = parseFor(exchange, fields, { chooseFormat });
+      if (wait !== undefined) throw misplacedWait('the reply comes at once');
+      await kept.submit(exchange, request);
+    },
     GET(exchange) {
       const { session, ...filter } = parseFilter(exchange.ctx.querystring);
       const page =
         session === undefined ? queries.list(filter, exchange.principal) : { queries: [], next: undefined };
-      replyJson(exchange, { queries: page.queries.map(toWire), next: page.next ?? null });
+      replyJson(exchange, { queries: page.queries.map(queryDocument), next: page.next ?? null });
     },
   });
 
@@ -107,20 +110,35 @@ export function addQueryRoutes(routes: RouteTable, services: HttpServices): void
     { head: false },
   );
 
+  routes.add(
+    '/v1/queries/{id}/result',
+    {
+      async GET(exchange) {
+        if (operations.isDraining()) throw shuttingDown({ Connection: 'close' });
+        const queryId = queryIdInPath(exchange);
+        const delivery = queries.get(queryId, exchange.principal)?.kept?.delivery;
+        await kept.reply(exchange, queryId, parseResultPage(exchange.ctx, delivery));
+      },
+    },
+    { head: false },
+  );
+
   routes.add('/v1/queries/{id}', {
     GET(exchange) {
       refuseQueryString(exchange);
       const queryId = queryIdInPath(exchange);
       const view = queries.get(queryId, exchange.principal);
       if (!view) throw unknownQuery(queryId);
-      replyJson(exchange, toWire(view));
+      replyJson(exchange, queryDocument(view));
     },
     async DELETE(exchange) {
       refuseQueryString(exchange);
       const queryId = queryIdInPath(exchange);
       const outcome = await queries.cancel(queryId, exchange.principal);
       if (outcome === undefined) throw unknownQuery(queryId);
-      replyJson(exchange, { outcome });
+      // It may have ended well before it could be stopped: what is not wanted any more is not kept either.
+      const dropped = queries.dropResult(queryId, exchange.principal);
+      replyJson(exchange, dropped ? { outcome, result: 'deleted' } : { outcome });
     },
   });
 }
@@ -134,44 +152,6 @@ function formatOfEvents(asked: Format | undefined): 'json' {
 
 const eventParameters = z.strictObject({ last_event_id: z.string().optional() });
 
-const filterSchema = z.strictObject({
-  state: z
-    .enum(['queued', 'running', 'succeeded', 'failed', 'cancelled'], {
-      error: 'expected queued, running, succeeded, failed or cancelled',
-    })
-    .optional(),
-  pool: z.string().optional(),
-  session: z.string().optional(),
-  limit: pageLimit(),
-  cursor: z.string().optional(),
-});
-
-function parseFilter(querystring: string) {
-  const { state, pool, session, limit, cursor } = readParameters(querystring, filterSchema);
-  return { state, pool, session, limit, cursor };
-}
-
-/** A query as the contract shows it; what is not known yet is null. */
-function toWire(view: QueryView): Record<string, unknown> {
-  return {
-    query_id: view.queryId,
-    state: view.state,
-    pool: view.pool,
-    principal: view.principal,
-    session_id: null,
-    submitted_at: view.submittedAt,
-    queue_ms: Math.round(view.queueMs),
-    run_ms: Math.round(view.runMs),
-    rows: view.rows ?? null,
-    bytes: view.bytes ?? null,
-    attempts: view.attempts,
-    worker: view.worker ?? null,
-    progress: view.progress === undefined ? null : progressMembers(view.progress),
-    error: view.error?.toProblem(view.queryId) ?? null,
-    tags: view.tags,
-  };
-}
-
 function queryIdInPath(exchange: Exchange): string {
   const queryId = exchange.parameters.id ?? '';
   if (!isQueryId(queryId)) throw unknownQuery(queryId);
@@ -179,10 +159,11 @@ function queryIdInPath(exchange: Exchange): string {
   return queryId;
 }
 
-function idOf(exchange: Exchange): string {
-  return exchange.queryId ?? '';
+/** Whether the client gave the query its id; nobody else has one that was made here. */
+function isNamed({ values }: QueryFields): boolean {
+  return isQueryId((values as { query_id?: unknown } | null)?.query_id);
 }
 
-function unknownQuery(queryId: string): Failure {
-  return new Failure('NOT_FOUND', `There is no query ${JSON.stringify(queryId)}, or not any more.`);
+function misplacedWait(why: string): Failure {
+  return invalidRequest([{ path: 'wait_ms', message: `is of no use here: ${why}` }]);
 }

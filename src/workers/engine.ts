@@ -13,9 +13,11 @@ import { readFileSync } from 'node:fs';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { abandon } from './duckdb/abandon.ts';
 import type { ArrowLane } from './duckdb/arrow-result.ts';
+import type { ChunkSource } from './duckdb/chunks.ts';
 import { failedVerdict, isFatal, memoryLimit, readDuckDBError } from './duckdb/duckdb-error.ts';
 import type { Instances, Lease } from './duckdb/instances.ts';
 import { type JsonResultOptions, type JsonResultSummary, writeJsonResult } from './duckdb/json-result.ts';
+import { keepResult, pageOf } from './duckdb/kept-result.ts';
 import type { ReusableStatement } from './duckdb/prepared-cache.ts';
 import { progressOf } from './duckdb/progress.ts';
 import { Refusal } from './duckdb/refusal.ts';
@@ -71,6 +73,8 @@ interface Token {
   /** Where in the text the statement at hand begins, in bytes. */
   offset: number;
   readonly reply: Reply;
+  /** Of the file that the result is kept in, so far. */
+  keptBytes: number | undefined;
   peakMemoryBytes: number;
 }
 
@@ -134,7 +138,7 @@ export class Engine {
     return {
       seq: token.seq,
       ...progressOf(token.connection),
-      bytes: token.reply.sentBytes,
+      bytes: token.keptBytes ?? token.reply.sentBytes,
       memoryBytes: this.#memoryBytes,
     };
   }
@@ -151,13 +155,15 @@ export class Engine {
         interrupting: undefined,
         offset: 0,
         reply: new Reply((bytes) => this.#options.write(statement.seq, bytes)),
+        keptBytes: undefined,
         peakMemoryBytes: 0,
       };
       this.#current = token;
       const { verdict, broken } = await this.#execute(statement, token);
-      const { body, bytes } = verdict.ok
-        ? await token.reply.finish(statement.output === undefined)
-        : { body: undefined, bytes: token.reply.sentBytes };
+      const { body, bytes } =
+        verdict.ok && statement.keep === undefined
+          ? await token.reply.finish(statement.output === undefined)
+          : { body: undefined, bytes: token.reply.sentBytes };
       const runMs = performance.now() - token.startedAt;
       if (runMs > SAMPLED_MS) this.sampleMemory();
       clearInterval(token.interrupting);
@@ -165,6 +171,7 @@ export class Engine {
       const retirement = this.#retirement(verdict, broken);
       this.#options.finished({
         seq: token.seq,
+        ...(token.keptBytes === undefined ? {} : { keptBytes: token.keptBytes }),
         verdict: verdict.ok ? verdict : boundedVerdict(verdict),
         bytes,
         ...(body === undefined ? {} : { body }),
@@ -183,7 +190,8 @@ export class Engine {
     for (const { seq } of this.#waiting.splice(0)) this.#options.withdrawn(seq);
   }
 
-  async #execute(statement: Run, token: Token): Promise<Execution> {
+  async #execute(request: Run, token: Token): Promise<Execution> {
+    let statement = request;
     const { instances } = this.#options;
     const checkpoint = () => {
       if (token.interrupted) throw new Refusal('INTERRUPTED', 'The statement was interrupted.');
@@ -200,14 +208,11 @@ export class Engine {
     let reusable: ReusableStatement | undefined;
     try {
       if (statement.attachments.length > 0) phase('attaching');
-      lease = await instances.lease({
-        attachments: statement.attachments,
-        memoryLimit: statement.memoryLimit,
-        threads: statement.threads,
-        sql: statement.sql,
-        copies: statement.output !== undefined && mayRunBesidePipe(statement.sql),
-        onConnection,
-      });
+      lease = await this.#lease(statement, onConnection);
+      if (statement.kept !== undefined) {
+        statement = { ...statement, sql: await pageOf(lease.connection, statement.kept) };
+        checkpoint();
+      }
       const steps: StatementSteps = {
         preparing: (offset) => {
           token.offset = offset;
@@ -244,6 +249,23 @@ export class Engine {
       }
       const outcome = await runStatements(lease, instances.guard, statement, steps);
       ({ reusable } = outcome);
+      if (statement.keep !== undefined) {
+        const { keptBytes, ...summary } = await keepResult(outcome.result, {
+          ...{ instances, keep: statement.keep, rowLimit: statement.rowLimit },
+          source: this.#source(lease.connection, outcome, checkpoint),
+          onConnection: (connection) => {
+            token.connection = connection ?? lease?.connection;
+          },
+          replying: () => phase('replying'),
+          onBytes: (bytes) => {
+            token.keptBytes = bytes;
+          },
+        });
+        token.keptBytes = keptBytes;
+        // The statement is prepared no more, and its connection is as it was.
+        if (outcome.clean) spoiled = summary.truncated || token.interrupted ? 'connection' : 'nothing';
+        return { verdict: { ok: true, ...summary }, broken: false };
+      }
       const summary = await this.#reply(lease.connection, outcome, statement, token, checkpoint, () =>
         phase('replying'),
       );
@@ -269,24 +291,40 @@ export class Engine {
     }
   }
 
+  /** Of a kept result, its file with nothing of a client beside it; else what the statement of a client runs on. */
+  #lease(statement: Run, onConnection: (connection: DuckDBConnection) => void): Promise<Lease> {
+    const { instances } = this.#options;
+    const { kept, attachments, memoryLimit, threads, sql, output } = statement;
+    if (kept !== undefined) {
+      return instances.leaseScratch({ path: kept.path, readOnly: true }).then((lease) => {
+        onConnection(lease.connection);
+        return lease;
+      });
+    }
+    const copies = output !== undefined && mayRunBesidePipe(sql);
+    return instances.lease({ attachments, memoryLimit, threads, sql, copies, onConnection });
+  }
+
+  #source(connection: DuckDBConnection, { failure }: Outcome, checkpoint: () => void): ChunkSource {
+    return { checkpoint, failure, abandon: (abandoned) => abandon(connection, abandoned) };
+  }
+
   #reply(
     connection: DuckDBConnection,
-    { result, failure }: Outcome,
+    outcome: Outcome,
     statement: Run,
     token: Token,
     checkpoint: () => void,
     replying: () => void,
   ): Promise<JsonResultSummary> {
-    return writeJsonResult(result, {
+    return writeJsonResult(outcome.result, {
       rowFormat: statement.rowFormat,
       rowLimit: statement.rowLimit,
       byteLimit: statement.byteLimit,
       maxBytes: statement.maxBytes,
       lane: this.#options.lane,
       write: firstly(replying, (bytes) => token.reply.write(bytes)),
-      checkpoint,
-      failure,
-      abandon: (abandoned) => abandon(connection, abandoned),
+      ...this.#source(connection, outcome, checkpoint),
     });
   }
 

@@ -150,6 +150,10 @@ const run = z.strictObject({
   rowFormat: z.enum(['arrays', 'objects']),
   /** The members of a JSON reply without. */
   output: output.optional(),
+  /** The result is not sent but kept, in a DuckDB database that is not there yet and may have so many bytes. */
+  keep: z.strictObject({ path: name, maxBytes: count }).optional(),
+  /** What is read is a page of a result that was kept; `sql` only names it. */
+  kept: z.strictObject({ path: name, offset: count, limit: count }).optional(),
   rowLimit: count.optional(),
   byteLimit: count.optional(),
   /** Bytes of `data` past which a JSON result is refused rather than cut. */
@@ -205,6 +209,8 @@ const finished = z.strictObject({
   verdict: z.discriminatedUnion('ok', [succeeded, failed]),
   /** Bytes sent down the data pipe for this statement. */
   bytes: count,
+  /** Of the file that the result is kept in. */
+  keptBytes: count.optional(),
   /** The whole result where it is small; else it went down the data pipe. */
   body: z.string().optional(),
   runMs: z.number().nonnegative(),

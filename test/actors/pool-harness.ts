@@ -96,6 +96,9 @@ export function poolHarness({
       place,
       queueKey: () => queueKey,
       unavailable,
+      beginResult: () => {
+        throw new Failure('DISK_LIMIT', 'no results are kept here');
+      },
       refusal: () => undefined,
       maxRetries: () => maxRetries,
       events,

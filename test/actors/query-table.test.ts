@@ -30,6 +30,7 @@ function scene(keep = 10) {
       progress: undefined,
       feed: undefined,
       failure: undefined,
+      kept: undefined,
     };
     table.add(record);
     return record;

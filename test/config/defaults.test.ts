@@ -57,6 +57,7 @@ const DEFAULTS = {
   crashes: { keep: 200, max_age: 2_592_000_000, include_sql: false },
   sources: {},
   sessions: { max: 20, ttl: 28_800_000, idle_timeout: 900_000, memory_limit: 512e6, disk_limit: 2e9 },
+  results: { retention: 3_600_000, disk_limit: 4_000_000_000 },
   exports: { retention: 86_400_000, egress: { port: 8481 } },
   budget: { memory: 8e9 },
   auth: { mode: 'none', principals: {} },

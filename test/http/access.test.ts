@@ -17,6 +17,7 @@ const EXPECTED: Readonly<Record<string, Access>> = {
   '/v1/queries': 'key',
   '/v1/queries/{id}': 'key',
   '/v1/queries/{id}/events': 'key',
+  '/v1/queries/{id}/result': 'key',
   '/v1/sources': 'key',
   '/v1/sources/{alias}/check': 'key',
   '/metrics': 'operator',

@@ -93,6 +93,22 @@ export class ScriptedQueries implements QueryService {
     return undefined;
   }
 
+  submit(): Promise<QueryView> {
+    return Promise.reject(new Failure('DISK_LIMIT', 'No results are kept here.'));
+  }
+
+  async ended() {}
+
+  open() {
+    return undefined;
+  }
+
+  dropResult() {
+    return false;
+  }
+
+  async idle() {}
+
   run(request: QueryRequest, sink?: ResultSink) {
     this.requests.push(request);
     const { queryId } = request;

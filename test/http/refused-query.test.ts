@@ -110,8 +110,8 @@ describe('the fields of a query', () => {
       { query_id: 'a'.repeat(129) },
       'query_id: expected 1 to 128 of the characters A-Z a-z 0-9 . _ : -',
     ],
-    ['wait_ms', { wait_ms: 5 }, 'wait_ms: is not available yet'],
-    ['on_wait_timeout', { on_wait_timeout: 'cancel' }, 'on_wait_timeout: is not available yet'],
+    ['a wait that is a text', { wait_ms: '5' }, 'wait_ms: expected a whole number from 0 to 2147483647'],
+    ['the end of no wait', { on_wait_timeout: 'cancel' }, 'on_wait_timeout: is of no use without wait_ms'],
     ['tags that are an array', { tags: ['a'] }, 'tags: expected an object of strings'],
     ['a tag that is a number', { tags: { a: 1 } }, 'tags.a: expected a string of at most 256 characters'],
     [

@@ -19,6 +19,7 @@ const VIEW: QueryView = {
   worker: 'interactive-1',
   progress: { percentage: 12.5, rows: 10, bytes: 0, memoryBytes: 99 },
   error: undefined,
+  kept: undefined,
   tags: { team: 'ops' },
 };
 
@@ -37,6 +38,7 @@ const WIRE = {
   worker: 'interactive-1',
   progress: { percentage: 12.5, rows: 10, bytes: 0, memory_bytes: 99 },
   error: null,
+  result: null,
   tags: { team: 'ops' },
 };
 
@@ -296,7 +298,7 @@ describe('paths and methods', () => {
   test.each([
     ['PUT', '/v1/query', 'POST, GET, OPTIONS'],
     ['HEAD', '/v1/query', 'POST, GET, OPTIONS'],
-    ['POST', '/v1/queries', 'GET, HEAD, OPTIONS'],
+    ['DELETE', '/v1/queries', 'POST, GET, HEAD, OPTIONS'],
     ['PATCH', '/v1/queries/q1', 'GET, HEAD, DELETE, OPTIONS'],
     ['GET', '/v1/sources/pg1/check', 'POST, OPTIONS'],
     ['POST', '/healthz', 'GET, HEAD, OPTIONS'],

@@ -28,6 +28,7 @@ export async function footprint({ pid = process.pid, dataDir, url }: Footing): P
     ...count('descriptor', descriptorsOf(pid)),
     ...(pid === process.pid ? count('resource', process.getActiveResourcesInfo().filter(isOurs)) : {}),
     ...count('file', filesIn(join(dataDir, 'run'))),
+    ...count('result', filesIn(join(dataDir, 'results'))),
   };
 }
 

@@ -185,7 +185,7 @@ export function call(
       response.on('error', reject);
       response.on('end', () => {
         const { statusCode: status = 0, headers } = response;
-        const isJson = /json/.test(headers['content-type'] ?? '');
+        const isJson = /[/+]json/.test(headers['content-type'] ?? '');
         resolve({
           status,
           headers,

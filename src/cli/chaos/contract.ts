@@ -110,6 +110,7 @@ const MEMBERS: Readonly<Record<FailureCode, z.ZodRawShape>> = {
   METHOD_NOT_ALLOWED: {},
   NOT_ACCEPTABLE: {},
   QUERY_CANCELLED: { cancelled_by: text },
+  RESULT_NOT_READY: {},
   QUERY_ID_REUSED: {},
   PAYLOAD_TOO_LARGE: { limit: count },
   UNSUPPORTED_MEDIA_TYPE: {},

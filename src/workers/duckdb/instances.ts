@@ -17,6 +17,7 @@ import type { Attachment, Configure } from '../protocol.ts';
 import { EXTENSION_OF } from '../source-extensions.ts';
 import { readDuckDBError } from './duckdb-error.ts';
 import { Guard } from './guard.ts';
+import { KEPT } from './kept-database.ts';
 import { PreparedCache } from './prepared-cache.ts';
 import { KEEPS_COUNT } from './progress.ts';
 import { Refusal } from './refusal.ts';
@@ -100,15 +101,27 @@ export class Instances {
     return await (copies ? this.#leaseCopying(request) : this.#leasePlain(request));
   }
 
-  /** An instance with nothing in it, for a result on its way out: thrown away when it is given back. */
-  async leaseScratch(): Promise<Lease> {
+  /**
+   * An instance with nothing in it but the file of a kept result, if there is one: for a result on its way out, and for no
+   * statement of a client. Thrown away when it is given back.
+   */
+  async leaseScratch(file?: { readonly path: string; readonly readOnly: boolean }): Promise<Lease> {
     const own = await openBare(this.#configure);
-    await lock(own.instance, [], this.#pipe);
     const connection = await own.instance.connect();
     const release = () => {
       connection.closeSync();
       close(own);
     };
+    try {
+      await connection.run(KEEPS_COUNT);
+      // Of the latest version: older ones cannot store every type.
+      const mode = file?.readOnly === true ? 'READ_ONLY' : "STORAGE_VERSION 'latest'";
+      if (file !== undefined) await connection.run(`ATTACH ${literal(file.path)} AS ${KEPT} (${mode})`);
+      await lock(own.instance, [], this.#pipe);
+    } catch (error) {
+      release();
+      throw error;
+    }
     return { connection, kept: undefined, limits: this.#configure, pipe: this.#pipe, release };
   }
 

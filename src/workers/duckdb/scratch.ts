@@ -19,9 +19,7 @@ export async function fillScratch(
   const types = result.columnTypes();
   let rows = 0;
   try {
-    // By number: names may be empty, or the same.
-    const columns = types.map((type, index) => `c${index} ${nameOf(type)}`);
-    await connection.run(`CREATE TABLE ${TABLE} (${columns.join(', ')})`);
+    await connection.run(`CREATE TABLE ${TABLE} (${columnsOf(types)})`);
     const appender = await connection.createAppender(TABLE);
     try {
       while (rows <= limit) {
@@ -41,6 +39,11 @@ export async function fillScratch(
   const names = result.columnNames().map((name, index) => `c${index} AS "${name.replaceAll('"', '""')}"`);
   const read = `SELECT ${names.join(', ')} FROM ${TABLE}`;
   return { sql: rows > limit ? `${read} LIMIT ${limit}` : read, truncated: rows > limit };
+}
+
+/** As they stand in CREATE TABLE: named by their numbers, since names may be empty, or the same. */
+export function columnsOf(types: readonly DuckDBType[]): string {
+  return types.map((type, index) => `c${index} ${nameOf(type)}`).join(', ');
 }
 
 function nameOf(type: DuckDBType): string {
