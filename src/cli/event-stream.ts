@@ -1,5 +1,5 @@
 /**
- * The server's stream of events, followed for as long as anybody wants: when it ends or breaks, it is taken up again behind the
+ * A stream of the server's events, followed for as long as anybody wants: when it ends or breaks, it is taken up again behind the
  * last event that came.
  */
 import type { IncomingMessage } from 'node:http';
@@ -29,7 +29,11 @@ const MAX_EVENT = 1_000_000;
  * Ends when the signal is aborted. Throws a {@link CliError} if the first connection cannot be had, and at any time when the
  * server refuses for good.
  */
-export async function* followEvents(server: Server, signal: AbortSignal): AsyncGenerator<StreamNews> {
+export async function* followEvents(
+  server: Server,
+  signal: AbortSignal,
+  path = PATH,
+): AsyncGenerator<StreamNews> {
   let lastEventId: string | undefined;
   let retryMs = RETRY_MS;
   let begun = false;
@@ -40,7 +44,7 @@ export async function* followEvents(server: Server, signal: AbortSignal): AsyncG
         Accept: 'text/event-stream',
         ...(lastEventId !== undefined && { 'Last-Event-ID': lastEventId }),
       };
-      const reply = await send(server, 'GET', PATH, { headers, signal });
+      const reply = await send(server, 'GET', path, { headers, signal });
       if (!/^text\/event-stream\b/.test(reply.headers['content-type'] ?? '')) throw notDuckcoop(server);
       begun = true;
       yield { kind: 'connected' };

@@ -44,6 +44,7 @@ const QUERY_COLUMNS: readonly TableColumn[] = [
   number('ran', ({ run_ms }) => amount(run_ms, duration)),
   number('rows', ({ rows }) => rows),
   number('attempts', ({ attempts }) => attempts),
+  text('result', ({ result }) => (isKept(result) ? amount(result.bytes, bytes) : undefined)),
   text('worker', ({ worker }) => worker),
 ];
 
@@ -64,6 +65,11 @@ export async function queriesCommand(options: QueriesOptions): Promise<void> {
   const reply = await ask(server, 'GET', `v1/queries${filter.size === 0 ? '' : `?${filter}`}`);
   print(reply, listIn<Item>(server, reply, 'queries'), QUERY_COLUMNS, options.format);
   if (typeof reply.next === 'string') process.stderr.write('there are more: --limit takes up to 1000\n');
+}
+
+/** Of one whose result can be fetched: what it takes of the server's disk. */
+function isKept(result: unknown): result is Item {
+  return typeof result === 'object' && result !== null;
 }
 
 function print(

@@ -59,7 +59,8 @@ export async function queryCommand(sql: string, options: QueryOptions): Promise<
   const interrupted = interrupt();
   try {
     await cancellable(server, queryId, interrupted, async (signal) => {
-      const reply = await withProgress(send(server, 'POST', 'v1/query', { body, signal }));
+      const done = showProgress(process.stderr, server, queryId);
+      const reply = await send(server, 'POST', 'v1/query', { body, signal }).finally(done);
       if (format === 'table') await writeTable(reply, output, options.output === undefined);
       else await output.write(wholeOnly(reply, format !== 'json'));
     });
@@ -122,15 +123,6 @@ function cancelled(message: string, cause?: unknown): CliError {
 
 function oneLine({ problem }: ProblemError): string {
   return `${problem.code}: ${problem.detail}`;
-}
-
-async function withProgress(reply: Promise<IncomingMessage>): Promise<IncomingMessage> {
-  const done = showProgress(process.stderr);
-  try {
-    return await reply;
-  } finally {
-    done();
-  }
 }
 
 interface JsonReply {

@@ -4,7 +4,7 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { duckcoop, ROOT, type Running, startDuckcoop, startProgram } from '../support/cli.ts';
-import { quickPool, startTestServer, type TestServer, until } from '../support/test-server.ts';
+import { call, quickPool, startTestServer, type TestServer, until } from '../support/test-server.ts';
 import { freePort } from '../support/throwaway.ts';
 
 const ENDLESS = 'SELECT count(*) FROM range(100000000000) t(x) WHERE hash(x) = 1';
@@ -157,6 +157,14 @@ describe('duckcoop queries', () => {
     const failed = await run('queries', '--state', 'failed', '--pool', 'interactive');
     expect(failed.stdout).toMatch(/^bad +│ failed │ SQL_ERROR +│ interactive │ anonymous +│/m);
     expect(failed.stdout).not.toMatch(/^good/m);
+    await call(server.url, 'POST', '/v1/queries', { sql: 'SELECT 1', query_id: 'kept' });
+    await until(
+      'its result is kept',
+      async () => (await server.get('/v1/queries/kept')).body.result !== null,
+    );
+    expect((await run('queries', '--state', 'succeeded')).stdout).toMatch(
+      /^kept .* │ \d+ kB │ interactive-\d *$/m,
+    );
     const one = await run('queries', '--limit', '1', '--format', 'json');
     expect(JSON.parse(one.stdout).queries).toHaveLength(1);
     expect(one.stderr).toContain('there are more');
