@@ -224,6 +224,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     pools: () => pools.statuses(),
     quarantined: () => crashes.quarantined().length,
     runFolders: () => folders.count(),
+    keptResultBytes: () => results.usedBytes,
   });
   const reloader = new Reloader({
     live,
@@ -316,10 +317,11 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
       const end = (timeoutMs: number) => {
         streams.close();
         const cancelTimer = actors.clock.setTimer(timeoutMs, () =>
-          directory.whereis(routerKey)?.tell({ type: 'turn-away' }),
+          directory.whereis(routerKey)?.tell({ type: 'turn-away', kept: draining }),
         );
-        // Queries that nobody waits for have no connection that would be waited for.
-        void Promise.all([listener.drain(timeoutMs + LAST_WORDS_MS), queries.idle()]).then(() => {
+        // Queries that nobody waits for go on where the listener alone begins anew.
+        const idle = draining ? queries.idle() : undefined;
+        void Promise.all([listener.drain(timeoutMs + LAST_WORDS_MS), idle]).then(() => {
           cancelTimer();
           exited(SHUTDOWN);
         });

@@ -55,8 +55,8 @@ export type QueryRouterMessage =
   /** The client of this submission is gone; another one that was refused for the same id is none of it. */
   | { readonly type: 'abandon'; readonly request: QueryRequest; readonly cancelledBy: string }
   | { readonly type: 'holder-gone'; readonly holder: AnyActorRef }
-  /** The server ends, and waits for no query any more. */
-  | { readonly type: 'turn-away' }
+  /** Whoever waits for a query is not to wait any more; with `kept`, nor is any other one to go on, for the server ends. */
+  | { readonly type: 'turn-away'; readonly kept: boolean }
   | JobReport;
 
 export interface QueryRouterOptions {
@@ -134,7 +134,7 @@ class QueryRouter {
         this.#abandon(message.request, message.cancelledBy);
         return;
       case 'turn-away':
-        this.failUnfinished(shuttingDown());
+        this.failUnfinished(shuttingDown(), message.kept);
         return;
       case 'holder-gone':
         this.#holderGone(message.holder);
@@ -156,8 +156,9 @@ class QueryRouter {
   }
 
   /** For a router that begins or ends: nobody else would answer these, nor free their workers. */
-  failUnfinished(failure: Failure): void {
+  failUnfinished(failure: Failure, keptToo = true): void {
     for (const record of this.#options.table.unfinished()) {
+      if (record.kept !== undefined && !keptToo) continue;
       if (record.pending !== undefined) stopJob(record.pending, 'the server');
       if (record.startedAt !== undefined) {
         record.runMs = record.ranMs + this.#context.system.clock.now() - record.startedAt;

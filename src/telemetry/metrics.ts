@@ -16,6 +16,8 @@ export interface MetricsOptions {
   readonly quarantined: () => number;
   /** How many run folders of workers there are. */
   readonly runFolders: () => Promise<number>;
+  /** Bytes of the results that are kept. */
+  readonly keptResultBytes: () => number;
 }
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
@@ -97,7 +99,7 @@ export class Metrics {
     ];
   }
 
-  #addGauges({ actors, roster, pools, quarantined, runFolders }: MetricsOptions): void {
+  #addGauges({ actors, roster, pools, quarantined, runFolders, keptResultBytes }: MetricsOptions): void {
     this.#gauge('workers', 'Worker processes, by state', ['pool', 'state'], (gauge) => {
       gauge.reset();
       for (const { status } of roster.all()) gauge.inc({ pool: status().pool, state: status().state });
@@ -110,6 +112,7 @@ export class Metrics {
     this.#gauge('run_folders', 'Folders of worker processes', [], async (gauge) =>
       gauge.set(await runFolders()),
     );
+    this.#gauge('kept_result_bytes', 'Bytes of kept results', [], (gauge) => gauge.set(keptResultBytes()));
     this.#gauge('actors', 'Live actors', [], (gauge) => gauge.set(actors.stats.live));
     this.#gauge('dead_letters', 'Messages to actors that were gone', [], (gauge) =>
       gauge.set(actors.stats.deadLetters),

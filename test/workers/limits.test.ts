@@ -1,9 +1,11 @@
 /** What a worker process may take, and what becomes of it when it takes more. */
+
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { diskQuota } from '../../src/workers/limits.ts';
 import { causeOf } from '../../src/workers/worker-exit.ts';
+import { temporaryFolder } from '../support/temp.ts';
 import { at, LONG, MB, TestWorker, until, useRunFolders, type WorkerOptions } from './worker-harness.ts';
 
 const folders = useRunFolders();
@@ -128,6 +130,20 @@ describe('disk', () => {
     await at(worker, 'idle');
     process.kill(worker.pid, 'SIGKILL');
     expect(await worker.exited).toMatchObject({ flight: { phase: 'idle', seq: 4 }, lastLines: [] });
+  });
+
+  it('that is full fails a query whose result is kept, and no other', async () => {
+    const worker = await start({ tempLimit: 1_000 * MB });
+    const folder = await temporaryFolder();
+    worker.fault('disk-full');
+    for (let turn = 0; turn < 2; turn += 1) {
+      const keep = { path: join(folder, `${turn}.duckdb`), maxBytes: 1_000 * MB };
+      const verdict = await worker.failure('SELECT hash(i) AS h FROM range(2000000) r(i)', { keep });
+      expect(verdict).toMatchObject({ code: 'DISK_LIMIT' });
+      expect(JSON.stringify(verdict)).not.toContain(folder);
+      expect(await worker.rows('SELECT 42')).toEqual([[42]]);
+    }
+    await worker.stop();
   });
 
   it('is not what a query complains of that only says so', async () => {
