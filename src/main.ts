@@ -14,6 +14,7 @@ import { PoolStatus } from './actors/pool-status.ts';
 import { type QueryRouterMessage, queryRouter } from './actors/query-router.ts';
 import { queryService } from './actors/query-service.ts';
 import { QueryTable } from './actors/query-table.ts';
+import { Quotas } from './actors/quota.ts';
 import { WorkerRoster } from './actors/worker-roster.ts';
 import { chaosService } from './chaos.ts';
 import { configChanges } from './config/changes.ts';
@@ -101,6 +102,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     onFault: (error) => events.emit('fault', { where: 'result-store', error }),
   });
   const eventLog = new EventLog({ events, run });
+  const quotas = new Quotas(() => live.current.limits);
   const routerKey: Key<QueryRouterMessage> = { name: 'query-router' };
   const queueKey = (name: string): Key<PoolQueueMessage> => ({ name: `pool:${name}/queue` });
   const queries = queryService({ actors, directory, routerKey, table });
@@ -179,6 +181,8 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
           refusal: ({ queryId, origin, statement }) =>
             crashes.refusal({ queryId, ...origin, sql: statement.sql }, name),
           allowance: ({ origin }) => crashes.allowance(origin.principal, name),
+          mayBegin: ({ origin }, running) => quotas.mayBegin(origin.principal, running),
+          overcrowded: ({ origin }, waiting) => quotas.overcrowded(origin.principal, waiting),
         },
         report,
         unavailable: () => unavailable(name),
@@ -240,6 +244,9 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
         launches.set(name, launchOf(live.current, settings, folders));
         return launches.get(name) !== before;
       });
+      // What waits for a quota may begin now.
+      for (const { pool } of pools.statuses())
+        directory.whereis(queueKey(pool))?.tell({ type: 'settings-changed' });
     },
   });
 
@@ -252,6 +259,8 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
       place: (request) => placeQuery(request, live.current),
       sources: () => Object.keys(live.current.sources),
       refusal: (request, pool) => crashes.refusal(request, pool),
+      overQuota: ({ principal }) => quotas.submit(principal, actors.clock.now()),
+      delivered: ({ principal }, bytes) => quotas.delivered(principal, bytes, actors.clock.now()),
       beginResult: () => results.begin(),
       maxRetries: () => live.current.retry.max,
       queueKey,

@@ -15,6 +15,9 @@ export interface Principal {
   readonly pools: readonly string[] | undefined;
 }
 
+/** What limits go by. */
+export type PrincipalIdentity = Pick<Principal, 'name' | 'role'>;
+
 /** Every caller while `auth.mode` is `none`. */
 export const ANONYMOUS: Principal = {
   name: 'anonymous',

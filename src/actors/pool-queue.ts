@@ -12,6 +12,7 @@
 import { Failure } from '../failures.ts';
 import type { ActorContext, ActorOptions, ActorRef, AnyActorRef } from './actor.ts';
 import type { Directory, Key } from './directory.ts';
+import { FairQueue, type Waiter } from './fair-queue.ts';
 import type { Job, JobReport } from './job.ts';
 import type { WorkerMessage, WorkerRoster } from './worker-roster.ts';
 
@@ -69,6 +70,10 @@ export interface Admission {
   refusal(job: Job): Failure | undefined;
   /** How many workers its principal may put at risk at the same time. */
   allowance(job: Job): number;
+  /** Whether its principal may have one more with the workers, beside `running` of its own. */
+  mayBegin(job: Job, running: number): boolean;
+  /** Why it is not to wait, now that `waiting` of its principal's do, itself among them. */
+  overcrowded(job: Job, waiting: number): Failure | undefined;
 }
 
 export function poolQueue(options: PoolQueueOptions): Omit<ActorOptions<PoolQueueMessage>, 'name'> {
@@ -87,7 +92,7 @@ export function poolQueue(options: PoolQueueOptions): Omit<ActorOptions<PoolQueu
   };
 }
 
-interface Waiting {
+interface Waiting extends Waiter {
   readonly job: Job;
   readonly cancelTimer: () => void;
 }
@@ -109,7 +114,7 @@ class PoolQueue {
   readonly #options: PoolQueueOptions;
   readonly #context: ActorContext<PoolQueueMessage>;
   readonly #workers = new Map<AnyActorRef, Slot>();
-  #waiting: Waiting[] = [];
+  readonly #waiting = new FairQueue<Waiting>((principal) => this.#runningOf(principal));
   /** Workers that want to be replaced, the longest first. */
   #toRecycle: AnyActorRef[] = [];
   /** The one that is being replaced, and how many there were to take queries when that began. */
@@ -181,23 +186,43 @@ class PoolQueue {
   }
 
   turnAllAway(): void {
-    for (const { job } of this.#waiting) this.#fail(job, this.#options.unavailable());
-    this.#waiting = [];
+    for (const { job } of this.#waiting.clear()) this.#fail(job, this.#options.unavailable());
   }
 
   #enqueue(job: Job): void {
     this.#wait(job);
     this.#assign();
-    const index = this.#waiting.findIndex((waiting) => waiting.job === job);
-    const { max } = this.#options.settings();
-    if (index === -1) return;
-    if (this.#waiting.length <= max) {
-      this.#options.report({ type: 'waiting', queryId: job.queryId });
+    const { queryId, origin } = job;
+    const waiter = { queryId, principal: origin.principal.name };
+    if (!this.#waiting.has(waiter)) return;
+    const failure = this.#options.admission.overcrowded(job, this.#waiting.waitingOf(waiter.principal));
+    if (failure !== undefined) {
+      this.#drop(queryId);
+      this.#fail(job, failure);
       return;
     }
-    this.#drop(index);
+    this.#turnAwaySurplus();
+    if (this.#waiting.has(waiter)) this.#options.report({ type: 'waiting', queryId });
+  }
+
+  /** Whoever has most queries waiting makes room for others. */
+  #turnAwaySurplus(): void {
+    const { max } = this.#options.settings();
+    const surplus = this.#waiting.size > max ? this.#waiting.surplus() : undefined;
+    if (surplus === undefined) return;
+    const { job } = surplus;
+    this.#drop(job.queryId);
     const detail = `${max} queries are waiting for pool ${this.#options.pool}, the most it takes; try again.`;
     this.#fail(job, new Failure('OVERLOADED', detail, { retryAfter: 1 }));
+  }
+
+  /** How many of the principal's are with workers, begun or not. */
+  #runningOf(principal: string): number {
+    let running = 0;
+    for (const { jobs } of this.#workers.values()) {
+      for (const { origin } of jobs.values()) if (origin.principal.name === principal) running += 1;
+    }
+    return running;
   }
 
   #comeBack(ref: AnyActorRef, jobs: readonly Job[]): void {
@@ -222,8 +247,8 @@ class PoolQueue {
     }
     const left = Math.max(0, job.queueDeadline - this.#context.system.clock.now());
     const cancelTimer = this.#context.after(left, { type: 'expired', queryId: job.queryId });
-    const index = this.#waiting.findLastIndex((waiting) => waiting.job.ticket < job.ticket);
-    this.#waiting.splice(index + 1, 0, { job, cancelTimer });
+    const { queryId, ticket, origin } = job;
+    this.#waiting.add({ queryId, ticket, principal: origin.principal.name, job, cancelTimer });
   }
 
   /** A worker may say so twice, to greet the queue and because it has just started: what it says is true both times. */
@@ -308,7 +333,7 @@ class PoolQueue {
   }
 
   #sayDrained(): void {
-    if (this.#waiting.length > 0 || [...this.#workers.values()].some(({ jobs }) => jobs.size > 0)) return;
+    if (this.#waiting.size > 0 || [...this.#workers.values()].some(({ jobs }) => jobs.size > 0)) return;
     for (const reply of this.#drained.splice(0)) reply();
   }
 
@@ -337,20 +362,16 @@ class PoolQueue {
   }
 
   #assign(): void {
-    let next = 0;
-    while (next < this.#waiting.length) {
+    while (this.#waiting.size > 0) {
       const slot = this.#freeSlot();
       if (slot === undefined) return;
-      const candidate = this.#waiting[next]?.job as Job;
-      if (this.#mustWait(candidate, slot)) {
-        // It waits for what its principal has running; those behind it may be somebody else's. To judge it takes time, and
-        // is not done each time anew.
-        next += 1;
-        continue;
-      }
-      const refusal = this.#refusal(candidate);
-      const job = this.#drop(next);
-      if (job === undefined) return;
+      // What one principal has running holds up its own queries and nobody else's.
+      const next = this.#waiting.heads().find(({ job }) => !this.#mustWait(job, slot));
+      if (next === undefined) break;
+      const { job } = next;
+      const refusal = this.#refusal(job);
+      this.#waiting.serve(next);
+      next.cancelTimer();
       if (refusal !== undefined) {
         this.#fail(job, refusal);
         continue;
@@ -376,10 +397,11 @@ class PoolQueue {
   }
 
   /**
-   * Whether as many workers have queries of its principal as that may put at risk, and this is not one of them. Where it may put
-   * none at risk it does not wait: it is refused.
+   * Whether its principal has as many running as it may, or as many workers have queries of it as that may put at risk and this is
+   * not one of them. Where it may put none at risk it does not wait: it is refused.
    */
   #mustWait(job: Job, slot: Slot): boolean {
+    if (!this.#options.admission.mayBegin(job, this.#runningOf(job.origin.principal.name))) return true;
     const allowance = this.#options.admission.allowance(job);
     if (allowance === Number.POSITIVE_INFINITY || allowance === 0) return false;
     const { name } = job.origin.principal;
@@ -411,18 +433,16 @@ class PoolQueue {
 
   /** A job that is not here is with a worker, or on its way, where its `cancelledBy` is seen. */
   #cancel(queryId: string): void {
-    const index = this.#waiting.findIndex(({ job }) => job.queryId === queryId);
-    if (index === -1) {
-      for (const { ref } of this.#workers.values()) ref.tell({ type: 'cancel', queryId });
+    const job = this.#drop(queryId);
+    if (job !== undefined) {
+      this.#fail(job, cancelled(job.cancelledBy ?? 'unknown'));
       return;
     }
-    const job = this.#drop(index);
-    if (job !== undefined) this.#fail(job, cancelled(job.cancelledBy ?? 'unknown'));
+    for (const { ref } of this.#workers.values()) ref.tell({ type: 'cancel', queryId });
   }
 
   #expire(queryId: string): void {
-    const index = this.#waiting.findIndex(({ job }) => job.queryId === queryId);
-    const job = index === -1 ? undefined : this.#drop(index);
+    const job = this.#drop(queryId);
     if (job !== undefined) this.#fail(job, this.#expired(job));
   }
 
@@ -431,8 +451,8 @@ class PoolQueue {
     return new Failure('QUEUE_TIMEOUT', detail, { members: { limit_ms: job.queueTimeoutMs } });
   }
 
-  #drop(index: number): Job | undefined {
-    const [waiting] = this.#waiting.splice(index, 1);
+  #drop(queryId: string): Job | undefined {
+    const waiting = this.#waiting.remove(queryId);
     waiting?.cancelTimer();
     return waiting?.job;
   }

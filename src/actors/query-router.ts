@@ -72,6 +72,10 @@ export interface QueryRouterOptions {
   readonly sources: () => readonly string[];
   /** Why this query is not to run in that pool, for what went before. */
   readonly refusal: (request: QueryRequest, pool: string) => Failure | undefined;
+  /** Why its principal has to wait before it sends another one; otherwise counts it. */
+  readonly overQuota: (request: QueryRequest) => Failure | undefined;
+  /** So many bytes of its result have gone to the client. */
+  readonly delivered: (request: QueryRequest, bytes: number) => void;
   /** How often a read is tried again whose worker died before a byte of it reached the client. */
   readonly maxRetries: () => number;
   /** Why a pool without a queue takes no query. */
@@ -192,7 +196,8 @@ class QueryRouter {
       settle(toFailure(error));
       return;
     }
-    const refusal = this.#options.refusal(request, placement.pool);
+    const { refusal: crashRefusal, overQuota } = this.#options;
+    const refusal = crashRefusal(request, placement.pool) ?? overQuota(request);
     if (refusal !== undefined) {
       settle(refusal);
       return;
@@ -355,6 +360,7 @@ class QueryRouter {
     if (kept !== undefined) kept.truncated = end.truncated;
     record.rows = end.rows;
     record.bytes = end.bytes;
+    this.#options.delivered(record.pending.request, end.bytes);
     const totalMs = this.#context.system.clock.now() - record.receivedAt;
     this.#settle(record, 'succeeded', {
       body: [],

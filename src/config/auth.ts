@@ -1,9 +1,8 @@
-/** Who may call, with which role, and how much each may ask for. */
+/** Who may call, and with which role. */
 import { z } from 'zod';
 import { ANONYMOUS, ROLES } from '../principal.ts';
-import { integer, LABEL, list, type NameRule, named, oneOf, section, text } from './fields.ts';
+import { LABEL, list, type NameRule, named, oneOf, section, text } from './fields.ts';
 import { Secret } from './secret.ts';
-import { duration } from './units.ts';
 
 const KEY_HASH = 'expected "sha256:" and the 64 hexadecimal digits of the SHA-256 of the key';
 
@@ -28,27 +27,5 @@ export const authSchema = section({
   principals: named(principal, PRINCIPAL_NAME),
 });
 
-/** What is not given is not limited. */
-const limit = section({
-  /** Queries running at a time. */
-  concurrent: integer(1).optional(),
-  /** Queries waiting at a time. */
-  queued: integer(0).optional(),
-  /** Queries submitted in a minute. */
-  per_minute: integer(1).optional(),
-  crash_budget: section({
-    crashes: integer(1).default(5),
-    /** Milliseconds. */
-    window: duration().prefault('10m'),
-  }).optional(),
-});
-
-/** By role or by principal; readers have limits when nothing is said at all. */
-export const limitsSchema = named(limit, LABEL, {
-  reader: { concurrent: 4, queued: 20, per_minute: 600, crash_budget: {} },
-});
-
 export type PrincipalConfig = z.output<typeof principal>;
 export type AuthConfig = z.output<typeof authSchema>;
-/** Durations in milliseconds. */
-export type LimitConfig = z.output<typeof limit>;

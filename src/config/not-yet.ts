@@ -21,9 +21,6 @@ const NOT_ATTACHED = 'checked, but sources of this kind are not attached yet in 
 export const NOT_YET: readonly NotYet[] = [
   { path: ['sessions'], action: 'warn', message: NO_EFFECT },
   { path: ['exports'], action: 'warn', message: NO_EFFECT },
-  { path: ['limits', '*', 'concurrent'], action: 'warn', message: NO_EFFECT },
-  { path: ['limits', '*', 'queued'], action: 'warn', message: NO_EFFECT },
-  { path: ['limits', '*', 'per_minute'], action: 'warn', message: NO_EFFECT },
   {
     path: ['sources', '*', 'kind'],
     values: ['duckdb', 's3', 'http', 'ducklake'],

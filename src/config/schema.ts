@@ -6,8 +6,9 @@
  * What one key says about another is in contradictions.ts.
  */
 import type { z } from 'zod';
-import { authSchema, limitsSchema } from './auth.ts';
+import { authSchema } from './auth.ts';
 import { flag, host, integer, list, names, oneOf, port, section, text, url } from './fields.ts';
+import { limitsSchema } from './limits.ts';
 import { poolsSchema } from './pools.ts';
 import { sourcesSchema } from './sources.ts';
 import { duration, size } from './units.ts';

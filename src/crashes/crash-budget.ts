@@ -8,10 +8,7 @@
  * Pure: `now` is passed in, milliseconds of which only differences mean anything. What is remembered is what may still count,
  * and there are as many principals as the configuration names.
  */
-import type { LimitConfig } from '../config/auth.ts';
-import { ANONYMOUS, type Principal } from '../principal.ts';
-
-export type PrincipalIdentity = Pick<Principal, 'name' | 'role'>;
+import type { PrincipalIdentity } from '../principal.ts';
 
 export interface CrashBudgetConfig {
   readonly crashes: number;
@@ -30,18 +27,6 @@ export interface CrashBudgetSettings {
   /** `undefined` for a principal without a budget. */
   readonly budgetOf: (principal: PrincipalIdentity) => CrashBudgetConfig | undefined;
   readonly restartsOf: (pool: string) => PoolRestarts | undefined;
-}
-
-/**
- * The budget of a principal: the one under its own name, or else its role's. Who is not authenticated is `anonymous` with an
- * operator's rights, and has the budget of that name alone.
- */
-export function crashBudgetOf(
-  limits: Readonly<Record<string, LimitConfig>>,
-  { name, role }: PrincipalIdentity,
-): CrashBudgetConfig | undefined {
-  const own = limits[name]?.crash_budget;
-  return own !== undefined || name === ANONYMOUS.name ? own : limits[role]?.crash_budget;
 }
 
 interface Loss {

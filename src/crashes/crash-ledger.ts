@@ -9,10 +9,12 @@
  * the next call of any of them, or when somebody looks at the list: there is no timer.
  */
 import type { Clock } from '../actors/actor.ts';
+import { limitOf } from '../config/limits.ts';
 import type { Config } from '../config/schema.ts';
 import { Failure } from '../failures.ts';
+import type { PrincipalIdentity } from '../principal.ts';
 import type { Events } from '../telemetry/events.ts';
-import { CrashBudgets, crashBudgetOf, type PrincipalIdentity } from './crash-budget.ts';
+import { CrashBudgets } from './crash-budget.ts';
 import { CrashIds } from './crash-id.ts';
 import {
   type CrashReport,
@@ -58,7 +60,7 @@ export class CrashLedger {
     this.#wallClock = wallClock;
     this.#quarantine = new Quarantine(() => config().quarantine);
     this.#budgets = new CrashBudgets({
-      budgetOf: (principal) => crashBudgetOf(config().limits, principal),
+      budgetOf: (principal) => limitOf(config().limits, principal, 'crash_budget'),
       restartsOf: (pool) => config().pools[pool]?.restart,
     });
   }

@@ -1,6 +1,6 @@
 /** What is kept of a worker's death: a document of the wire contract, and of a file, in the same words. */
 import { z } from 'zod';
-import type { PrincipalIdentity } from './crash-budget.ts';
+import type { PrincipalIdentity } from '../principal.ts';
 import { normalise } from './normalise.ts';
 import type { Redactor } from './redact.ts';
 

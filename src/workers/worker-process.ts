@@ -350,7 +350,8 @@ export class WorkerProcess {
 
   #receive(message: WorkerMessage): void {
     if (this.#isBroken) return;
-    this.#heardSinceCheck = true;
+    // Of a statement that goes on there may be word while the worker itself has lost its heartbeat.
+    if (message.type !== 'progress') this.#heardSinceCheck = true;
     switch (message.type) {
       case 'ready':
         clearTimeout(this.#startTimer);

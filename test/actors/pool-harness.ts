@@ -44,7 +44,12 @@ export interface PoolSettings {
   readonly admission?: Admission;
 }
 
-const ADMITS_ALL: Admission = { refusal: () => undefined, allowance: () => Number.POSITIVE_INFINITY };
+export const ADMITS_ALL: Admission = {
+  refusal: () => undefined,
+  allowance: () => Number.POSITIVE_INFINITY,
+  mayBegin: () => true,
+  overcrowded: () => undefined,
+};
 
 export function poolHarness({
   max = 1_000,
@@ -100,6 +105,8 @@ export function poolHarness({
         throw new Failure('DISK_LIMIT', 'no results are kept here');
       },
       refusal: () => undefined,
+      overQuota: () => undefined,
+      delivered: () => undefined,
       maxRetries: () => maxRetries,
       events,
     };

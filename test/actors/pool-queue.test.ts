@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import type { Job } from '../../src/actors/job.ts';
 import { Failure } from '../../src/failures.ts';
-import { PRINCIPAL, poolHarness } from './pool-harness.ts';
+import { ADMITS_ALL, PRINCIPAL, poolHarness } from './pool-harness.ts';
 
 function scene(settings = {}) {
   const pool = poolHarness(settings);
@@ -274,6 +274,7 @@ it('a pool that drains says so when nothing waits and nothing runs', async () =>
 it('what waits for its principal to have fewer workers at risk is judged when its turn comes, and not each time', async () => {
   const judged: string[] = [];
   const admission = {
+    ...ADMITS_ALL,
     refusal: ({ queryId }: Job) => {
       judged.push(queryId);
       return undefined;
@@ -300,7 +301,7 @@ it('what waits for its principal to have fewer workers at risk is judged when it
 
 it('who may put no worker at risk is refused, and does not wait', async () => {
   const failure = () => new Failure('CRASH_BUDGET_EXCEEDED', 'too many', { retryAfter: 1 });
-  const admission = { refusal: failure, allowance: () => 0 };
+  const admission = { ...ADMITS_ALL, refusal: failure, allowance: () => 0 };
   const { run, startWorker, turns, outcomes } = scene({ admission });
   startWorker();
   run('a');

@@ -1,18 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  type CrashBudgetConfig,
-  CrashBudgets,
-  crashBudgetOf,
-  type PoolRestarts,
-  type PrincipalIdentity,
-} from '../../src/crashes/crash-budget.ts';
+import { type CrashBudgetConfig, CrashBudgets, type PoolRestarts } from '../../src/crashes/crash-budget.ts';
+import type { PrincipalIdentity } from '../../src/principal.ts';
 import { addRestart, NO_RESTARTS } from '../../src/supervisors/restart-intensity.ts';
 
 const ANN: PrincipalIdentity = { name: 'ann', role: 'reader' };
 const BOB: PrincipalIdentity = { name: 'bob', role: 'reader' };
 const OPS: PrincipalIdentity = { name: 'ops', role: 'operator' };
-const NOBODY: PrincipalIdentity = { name: 'anonymous', role: 'operator' };
 
 function budgets(
   budget: CrashBudgetConfig = { crashes: 3, window: 1_000 },
@@ -26,28 +20,6 @@ function budgets(
 
 const crashed = { pool: 'a', cause: 'crash' } as const;
 const killed = { pool: 'a', cause: 'killed' } as const;
-
-describe('the budget of a principal', () => {
-  const limits = {
-    ann: { concurrent: 1 },
-    bob: { crash_budget: { crashes: 9, window: 9 } },
-    reader: { crash_budget: { crashes: 5, window: 5 } },
-    operator: { crash_budget: { crashes: 7, window: 7 } },
-  };
-
-  it('is the one under its name, or else that of its role', () => {
-    expect(crashBudgetOf(limits, BOB)).toEqual({ crashes: 9, window: 9 });
-    expect(crashBudgetOf(limits, ANN)).toEqual({ crashes: 5, window: 5 });
-    expect(crashBudgetOf(limits, OPS)).toEqual({ crashes: 7, window: 7 });
-    expect(crashBudgetOf({}, ANN)).toBeUndefined();
-    expect(crashBudgetOf({ reader: limits.reader }, OPS)).toBeUndefined();
-  });
-
-  it('of who is not authenticated is the one under that name alone', () => {
-    expect(crashBudgetOf(limits, NOBODY)).toBeUndefined();
-    expect(crashBudgetOf({ anonymous: limits.bob }, NOBODY)).toEqual({ crashes: 9, window: 9 });
-  });
-});
 
 describe('a principal', () => {
   it('waits until the oldest death leaves its window, once it has spent its budget', () => {

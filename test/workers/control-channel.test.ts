@@ -143,7 +143,7 @@ describe('the protocol', () => {
   });
 
   it.each([
-    { type: 'ready', version: 2, duckdb: 'v1', node: 'v20' },
+    { type: 'ready', version: 1_000, duckdb: 'v1', node: 'v20' },
     {
       type: 'finished',
       seq: -1,
