@@ -79,6 +79,7 @@ export class ResultStore {
       take: (bytes) => this.#take(bytes),
       remove: (path, bytes) => this.#remove(path, bytes),
       forget: (gone) => this.#results.delete(gone),
+      onFault: this.#options.onFault,
     });
     this.#results.add(result);
     return result;
@@ -118,6 +119,7 @@ interface Surroundings {
   readonly take: (bytes: number) => Failure | undefined;
   readonly remove: (path: string, bytes: number) => Promise<void>;
   readonly forget: (result: StoredResult) => void;
+  readonly onFault: (error: unknown) => void;
 }
 
 /** One of them. To the worker that writes it, it is where the bytes of the query go: none of them come this way. */
@@ -163,8 +165,13 @@ export class StoredResult implements ResultSink {
     if (this.#state !== 'writing') return;
     this.#voids += 1;
     const aside = `${this.#folder}-void-${this.#voids}`;
-    renameSync(this.#folder, aside);
-    mkdirSync(this.#folder, { mode: 0o700 });
+    try {
+      renameSync(this.#folder, aside);
+      mkdirSync(this.#folder, { mode: 0o700 });
+    } catch (error) {
+      // The next attempt finds no folder, or one that is not empty, and fails: whoever hands the query on does not.
+      this.#surroundings.onFault(error);
+    }
     void this.#surroundings.remove(aside, 0);
   }
 

@@ -34,10 +34,12 @@ async function page(path: string, output: ResultOutput | undefined, offset = 0, 
   return { bytes, text, rows: finished.verdict.rows };
 }
 
-/** What an Arrow stream says of its rows, but for their values: where one is null its bytes may be any. */
-function shape(bytes: Uint8Array) {
-  const { schema, numRows, batches } = tableFromIPC(bytes);
+/** What an Arrow stream says, which is not all of its bytes: those of a value that is null may be any. */
+function told(bytes: Uint8Array, withValues: boolean) {
+  const table = tableFromIPC(bytes);
+  const { schema, numRows, batches } = table;
   return [
+    withValues ? table.toArray().map(String) : [],
     schema.toString(),
     numRows,
     batches.map(({ data }) => data.children.map(({ nullCount }) => nullCount)),
@@ -66,8 +68,10 @@ describe('a kept result', () => {
       if (!direct.finished.verdict.ok) continue;
       const again = await page(path, output);
       expect(again.rows, JSON.stringify(output)).toBe(finished.verdict.rows);
-      if (output?.format === 'arrow' && sql.includes('test_all_types'))
-        expect(shape(again.bytes)).toEqual(shape(direct.bytes));
+      // Some of all values are more than apache-arrow can read.
+      const readable = !sql.includes('test_all_types') && again.rows < 1_000;
+      if (output?.format === 'arrow')
+        expect(told(again.bytes, readable)).toEqual(told(direct.bytes, readable));
       else expect(again.bytes.equals(direct.bytes), JSON.stringify(output)).toBe(true);
     }
   });

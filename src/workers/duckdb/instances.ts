@@ -116,6 +116,11 @@ export class Instances {
       await connection.run(KEEPS_COUNT);
       // Of the latest version: older ones cannot store every type.
       const mode = file?.readOnly === true ? 'READ_ONLY' : "STORAGE_VERSION 'latest'";
+      if (file?.readOnly === false) {
+        // The statement whose result it takes has its own limit beside this one, and both have to stay within the process's.
+        const half = Math.floor(this.#configure.memoryLimit / 2);
+        await connection.run(`SET memory_limit=${literal(`${half}B`)}`);
+      }
       if (file !== undefined) await connection.run(`ATTACH ${literal(file.path)} AS ${KEPT} (${mode})`);
       await lock(own.instance, [], this.#pipe);
     } catch (error) {
