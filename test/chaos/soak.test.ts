@@ -8,7 +8,7 @@ import { watchHealth } from '../support/health-watch.ts';
 import { quickPool, type Reply, type TestServer, testServer, until } from '../support/test-server.ts';
 import { SEGFAULT } from './deaths.ts';
 
-const CRASHES = Number(process.env.DUCKCOOP_SOAK_CRASHES ?? 40);
+const CRASHES = Number(process.env.DUCKCOOP_SOAK_CRASHES ?? 24);
 const CLIENTS = 8;
 /** Good queries for each that crashes. */
 const GOOD = 4;
@@ -71,7 +71,7 @@ it('under the default intensity the pool goes down instead, says so, and comes b
   const restart = { intensity: 5, period: '10s', backoff: { initial: '100ms', max: '30s' } };
   const server = await testServer({ pools: { interactive: quickPool({ size: 2, restart }) } });
   const before = await server.footprint();
-  const { outcomes, replies } = await soak(server, 20);
+  const { outcomes, replies } = await soak(server, 12);
   print({ outcomes, max_ms: Math.round(Math.max(...replies.map(({ ms }) => ms))) });
   expect(Object.keys(outcomes).toSorted()).toEqual(['POOL_DOWN', 'WORKER_CRASHED', 'succeeded']);
   for (const { body, headers } of replies.filter(({ status }) => status === 503)) {
