@@ -126,6 +126,7 @@ function server(source: ServerSource) {
     host: source.host,
     port: source.port,
     readOnly: source.read_only,
+    remoteQuery: source.remote_query,
     ...(source.user === undefined ? {} : { user: source.user }),
     ...(source.password === undefined ? {} : { password: source.password.reveal() }),
     ...(source.database === undefined ? {} : { database: source.database }),

@@ -58,6 +58,8 @@ const server = {
   /** Milliseconds the server itself gives a statement; without it the query's own deadline rules. */
   statement_timeout: duration().optional(),
   read_only: readOnly,
+  /** SQL of the server's own may be run on it, with `postgres_query` or `mysql_query`. */
+  remote_query: flag().default(false),
 };
 
 const postgres = mapping({

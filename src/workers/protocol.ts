@@ -85,6 +85,8 @@ const server = {
   database: z.string().optional(),
   options: z.record(z.string(), z.string()),
   readOnly: z.boolean(),
+  /** `postgres_query` and `mysql_query` may be called with it. */
+  remoteQuery: z.boolean().optional(),
 };
 
 /** A source as a worker attaches it: what it is, and the credentials this query needs. Never logged. */

@@ -134,6 +134,13 @@ describe('table functions that are not allowed', () => {
     ["PRAGMA enable_profiling = 'json'", 'enable_profiling'],
     ['SELECT * FROM checkpoint()', 'checkpoint'],
     ['SELECT * FROM force_checkpoint()', 'force_checkpoint'],
+    ["SELECT json_serialize_plan('SELECT 1')", 'json_serialize_plan'],
+    [
+      "SELECT system.main.json_serialize_plan('SELECT * FROM sqlite' || '_scan(1, 2)')",
+      'json_serialize_plan',
+    ],
+    ["SELECT [x.json_serialize_plan() FOR x IN ['SELECT 1']]", 'json_serialize_plan'],
+    ["SELECT write_log('x')", 'write_log'],
   ])('%s is refused', async (sql, name) => {
     expect(await denial(sql)).toEqual(functionDenied(name));
     expect(await denial(sql, true)).toEqual(functionDenied(name));
@@ -245,6 +252,14 @@ describe('doors stay closed', () => {
     ["EXPORT DATABASE 'spill/x'", 'EXPORT'],
     ["IMPORT DATABASE 'spill/x'", 'IMPORT'],
     ["ATTACH ':memory:' AS x", 'ATTACH'],
+    ['DETACH memory', 'DETACH'],
+    ["CREATE SECRET s (TYPE s3, ENDPOINT '127.0.0.1:1')", 'CREATE SECRET'],
+    ['create or/**/replace temporary secret s (TYPE s3)', 'CREATE SECRET'],
+    ['CREATE PERSISTENT SECRET IF NOT EXISTS s (TYPE s3)', 'CREATE SECRET'],
+    ['EXPLAIN CREATE SECRET s (TYPE s3)', 'CREATE SECRET'],
+    ['DROP PERSISTENT SECRET IF EXISTS s', 'DROP SECRET'],
+    ["\u000bCOPY (SELECT 1) TO 'spill/x.csv'", 'COPY'],
+    ["SELECT 1;\u000b\u000bATTACH ':memory:' AS x", 'ATTACH'],
     ["ATTACH 'spill/x.db'", 'ATTACH'],
     ["ATTACH 'host=127.0.0.1' AS p (TYPE postgres)", 'ATTACH'],
     ['INSTALL httpfs', 'INSTALL'],

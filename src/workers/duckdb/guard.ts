@@ -1,14 +1,16 @@
 /**
  * The guard: which statements run, decided before any of them does.
  *
- * The instance's own settings close files, network and configuration (instances.ts). They do not close every table function:
+ * The instance's own settings close files, network and configuration (instances.ts). They do not close every function:
  * scanners open servers and files by themselves, and some functions evaluate text as SQL. So table functions are
  * governed by an allow-list, held against the syntax tree that DuckDB itself makes of the statement, and statements that
- * are no reads are refused unless the configuration lets them.
+ * are no reads are refused unless the configuration lets them. docs/sandbox-attacks.md shows what is tried against it.
  */
 import { type DuckDBConnection, type DuckDBPreparedStatement, StatementType } from '@duckdb/node-api';
+import type { Attachment } from '../protocol.ts';
 import { Refusal } from './refusal.ts';
 import { BLANKS, headOf } from './sql-text.ts';
+import { type FunctionCall, functionCalls, syntaxTree } from './syntax-tree.ts';
 
 /** Table functions that read what the instance may read anyway, or nothing at all. */
 const ALLOWED_FUNCTIONS: ReadonlySet<string> = new Set([
@@ -36,18 +38,44 @@ const ALLOWED_FUNCTIONS: ReadonlySet<string> = new Set([
   ...['icu_calendar_names', 'pg_timezone_names', 'test_all_types', 'test_vector_types'],
 ]);
 
+/**
+ * The scalar functions that are no pure reads of their arguments. `json_serialize_plan` binds a text as SQL, and binding is what
+ * opens files and servers; `write_log` writes into the log of the instance.
+ */
+const DENIED_SCALARS: readonly string[] = ['json_serialize_plan', 'write_log'];
+
+/** What runs a text on a database server, and the kind of source that server must be. */
+const REMOTE_QUERIES: Readonly<Record<string, Attachment['kind']>> = {
+  postgres_query: 'postgres',
+  mysql_query: 'mysql',
+};
+
 /** Between a function's name and its parenthesis there may be space, also DuckDB's wider idea of it, and comments. */
 const BEFORE_CALL = `"?[${BLANKS}]*(?:\\(|/\\*|--)`;
 
+/** Texts that were looked at by their tree, and are to be looked at no more. */
+const MAX_PASSED = 256;
+const MAX_PASSED_LENGTH = 4_096;
+
+/** What a statement was found to do that its type does not tell. */
+export interface Findings {
+  /** It has a database server run a text of its own, which may change something there. */
+  readonly remoteWrite: boolean;
+}
+
+const NOTHING: Findings = { remoteWrite: false };
+
 export class Guard {
   readonly #allowed: ReadonlySet<string>;
-  readonly #denied = new Set<string>();
+  readonly #denied: Set<string>;
+  readonly #passed = new Set<string>();
   /** Of every name that is denied. */
   #mention = /$^/;
   #call = /$^/;
 
   private constructor(allowed: ReadonlySet<string>) {
     this.#allowed = allowed;
+    this.#denied = new Set(DENIED_SCALARS.filter((name) => !allowed.has(name)));
   }
 
   /**
@@ -72,32 +100,39 @@ export class Guard {
     const name = `(?<![a-z0-9_])(${names})(?![a-z0-9_])`;
     this.#mention = new RegExp(name, 'i');
     this.#call = new RegExp(`${name}${BEFORE_CALL}`, 'i');
+    this.#passed.clear();
   }
 
   /**
-   * Throws a {@link Refusal} where the text of a statement opens a door (files, servers, extensions), or calls a table function
+   * Throws a {@link Refusal} where the text of a statement opens a door (files, servers, secrets, extensions), or calls a function
    * that is not allowed. To be asked before DuckDB prepares it, since that alone makes folders and reads files.
+   *
    * Text without any name of a function to look for is passed at once; for the rest DuckDB's syntax tree decides (about 0.5 ms),
    * and where there is none, because the statement is no SELECT, whatever looks like a call, in a string or a comment too, is taken for one.
    */
-  async checkText(connection: DuckDBConnection, statement: string): Promise<void> {
-    const { keyword, explained } = headOf(statement);
-    if (DOORS.has(keyword)) throw Refusal.closedDoor(keyword.toUpperCase());
+  async checkText(
+    connection: DuckDBConnection,
+    statement: string,
+    attachments: readonly Attachment[],
+  ): Promise<Findings> {
+    const { keyword, words, explained } = headOf(statement);
+    const door = doorOf(words);
+    if (door !== undefined) throw Refusal.closedDoor(door);
+    if (!STATEMENTS.has(keyword)) await refuseMisread(connection, statement);
     const mention = this.#mention.exec(statement)?.[1];
-    if (mention === undefined) return;
-    const reader = await connection.runAndReadAll('SELECT json_serialize_sql($1::VARCHAR)', [
-      explained ?? statement,
-    ]);
-    const tree = JSON.parse(String(reader.getRows()[0]?.[0])) as { error: boolean };
-    if (tree.error) {
+    if (mention === undefined || this.#passed.has(statement)) return NOTHING;
+    const tree = await syntaxTree(connection, explained ?? statement);
+    if (tree === undefined) {
       const everywhere = keyword === 'pragma' || keyword === 'call';
       const call = everywhere ? mention : this.#call.exec(statement)?.[1];
       if (call !== undefined) throw Refusal.forbiddenFunction(call);
-      return;
+      return NOTHING;
     }
-    for (const name of tableFunctions(tree)) {
-      if (!this.#allowed.has(name.toLowerCase())) throw Refusal.forbiddenFunction(name);
-    }
+    const remote = [...functionCalls(tree)]
+      .filter((call) => this.#isDenied(call))
+      .map((call) => requireRemote(call, attachments));
+    if (remote.length === 0) this.#pass(statement);
+    return { remoteWrite: remote.some((source) => !source.readOnly) };
   }
 
   /** Whether a prepared statement only reads. Throws a {@link Refusal} if it does not and `write` is false. */
@@ -109,31 +144,84 @@ export class Guard {
     if (DOOR_TYPES.has(type)) throw Refusal.closedDoor(name);
     return 'write';
   }
+
+  /** A PRAGMA may have the name of a scalar function that only reads, as `version` does. */
+  #isDenied({ name, isTable }: FunctionCall): boolean {
+    const lower = name.toLowerCase();
+    return this.#denied.has(lower) && (isTable || DENIED_SCALARS.includes(lower));
+  }
+
+  #pass(statement: string): void {
+    if (statement.length > MAX_PASSED_LENGTH) return;
+    const [oldest] = this.#passed;
+    if (this.#passed.size >= MAX_PASSED && oldest !== undefined) this.#passed.delete(oldest);
+    this.#passed.add(statement);
+  }
 }
 
 /**
  * Statements that reach files, servers or libraries. The sandbox leaves an instance its spill folder and the folders of its
- * sources, to write to as well: so these are refused even to those who may write.
+ * sources, to write to as well: so these are refused even to those who may write. A DETACH takes away a source.
  */
-const DOORS: ReadonlySet<string> = new Set(['attach', 'copy', 'export', 'import', 'install', 'load']);
+const DOORS: ReadonlySet<string> = new Set([
+  'attach',
+  'copy',
+  'detach',
+  'export',
+  'import',
+  'install',
+  'load',
+]);
 const DOOR_TYPES: ReadonlySet<StatementType> = new Set([
   StatementType.ATTACH,
   StatementType.COPY,
   StatementType.COPY_DATABASE,
+  StatementType.DETACH,
   StatementType.EXPORT,
   StatementType.LOAD,
   StatementType.UPDATE_EXTENSIONS,
 ]);
 
-/** The names of all table functions in a syntax tree, however deep. */
-function* tableFunctions(root: unknown): Generator<string> {
-  const pending: unknown[] = [root];
-  while (pending.length > 0) {
-    const node = pending.pop();
-    if (typeof node !== 'object' || node === null) continue;
-    if ('type' in node && node.type === 'TABLE_FUNCTION' && 'function' in node) {
-      yield String((node.function as { function_name?: unknown }).function_name);
-    }
-    for (const member of Object.values(node)) pending.push(member);
+/** Other statements that begin as these do are DuckDB's to name. */
+const STATEMENTS: ReadonlySet<string> = new Set([
+  ...['select', 'with', 'from', 'values', 'table', 'pivot', 'unpivot', 'pivot_wider', 'pivot_longer'],
+  ...['describe', 'desc', 'show', 'summarize', 'explain', '(', 'prepare', 'execute', 'deallocate'],
+  ...['insert', 'update', 'delete', 'merge', 'truncate', 'create', 'alter', 'drop', 'comment'],
+  ...['begin', 'start', 'commit', 'end', 'rollback', 'abort', 'set', 'reset', 'use', 'pragma', 'call'],
+  ...['vacuum', 'analyze', 'analyse', 'checkpoint', 'force'],
+]);
+
+/** What stands between a CREATE or DROP and what it is of. A secret sends what a source reads to a server of somebody's choice. */
+const BEFORE_OBJECT: ReadonlySet<string> = new Set(['or', 'replace', 'temp', 'temporary', 'persistent']);
+
+function doorOf([keyword = '', ...rest]: readonly string[]): string | undefined {
+  if (DOORS.has(keyword)) return keyword.toUpperCase();
+  if (keyword !== 'create' && keyword !== 'drop' && keyword !== 'alter') return undefined;
+  const object = rest.find((word) => !BEFORE_OBJECT.has(word));
+  return object === 'secret' ? `${keyword.toUpperCase()} SECRET` : undefined;
+}
+
+/** A beginning that is none to us has to be none to DuckDB: else the two read the text differently, and nothing that was found counts. */
+async function refuseMisread(connection: DuckDBConnection, statement: string): Promise<void> {
+  const parsed = await connection.extractStatements(statement).then(
+    ({ count }) => count > 0,
+    () => false,
+  );
+  if (parsed) throw Refusal.forbiddenStatement('unknown');
+}
+
+type Server = Extract<Attachment, { kind: 'postgres' | 'mysql' }>;
+
+/** The source whose server runs the text, where operators let it. Throws a {@link Refusal} for any other call. */
+function requireRemote(
+  { name, isTable, firstText }: FunctionCall,
+  attachments: readonly Attachment[],
+): Server {
+  const kind = REMOTE_QUERIES[name.toLowerCase()];
+  const alias = firstText?.toLowerCase();
+  for (const source of attachments) {
+    if (!isTable || source.kind !== kind || source.alias.toLowerCase() !== alias) continue;
+    if ((source.kind === 'postgres' || source.kind === 'mysql') && source.remoteQuery === true) return source;
   }
+  throw Refusal.forbiddenFunction(name);
 }

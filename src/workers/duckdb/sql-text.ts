@@ -19,8 +19,11 @@ export interface StatementText {
   readonly offset: number;
 }
 
-/** What DuckDB takes for space, as the inside of a character class. It is not what JavaScript does: `\s` has U+2028, and U+000B. */
-export const BLANKS = String.raw`\t\n\f\r \u00a0\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff`;
+/**
+ * What DuckDB takes for space, as the inside of a character class. It is not what JavaScript does: `\s` has U+2028. U+000B is space
+ * before a statement, and an error anywhere else.
+ */
+export const BLANKS = String.raw`\t\n\v\f\r \u00a0\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff`;
 const SPACE = new RegExp(`[${BLANKS}]+`, 'y');
 const WORD = new RegExp(`(?:[A-Za-z_]|[^\\0-\\x7f${BLANKS}])(?:[\\w$]|[^\\0-\\x7f${BLANKS}])*`, 'y');
 const NUMBER = /\d[\w.]*/y;
@@ -69,11 +72,17 @@ export function splitStatements(sql: string): StatementText[] {
   return statements;
 }
 
-/** What a statement is about: the first word of what it does, in small letters, and the text behind an EXPLAIN. */
+/** What a statement is about: how what it does begins, in small letters, and the text behind an EXPLAIN. */
 export interface Head {
+  /** The first word, or `(`. */
   readonly keyword: string;
+  /** The words it begins with, as many as a door has. */
+  readonly words: readonly string[];
   readonly explained: string | undefined;
 }
+
+/** `CREATE OR REPLACE PERSISTENT SECRET`. */
+const HEAD_WORDS = 5;
 
 /** `EXPLAIN ANALYZE SELECT 1` and `PREPARE p AS SELECT 1` are about a `select`. */
 export function headOf(statement: string): Head {
@@ -95,7 +104,10 @@ export function headOf(statement: string): Head {
     while (token !== undefined && lower(token) !== 'as') token = next();
     token = next();
   }
-  return { keyword: lower(token), explained };
+  const keyword = token?.text === '(' ? '(' : lower(token);
+  const words: string[] = [];
+  for (; token?.kind === 'word' && words.length < HEAD_WORDS; token = next()) words.push(lower(token));
+  return { keyword, words, explained };
 }
 
 const EXPLAIN_WORDS: ReadonlySet<string> = new Set(['analyze', 'analyse', 'verbose']);

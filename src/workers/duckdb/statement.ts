@@ -13,12 +13,12 @@ import {
 import type { Run } from '../protocol.ts';
 import { abandon } from './abandon.ts';
 import { readDuckDBError } from './duckdb-error.ts';
-import type { Guard } from './guard.ts';
+import type { Findings, Guard } from './guard.ts';
 import type { Lease } from './instances.ts';
 import { bindParameters, countOf } from './parameters.ts';
 import type { KeptStatement, ReusableStatement } from './prepared-cache.ts';
 import { Refusal } from './refusal.ts';
-import { headOf, splitStatements } from './sql-text.ts';
+import { headOf, type StatementText, splitStatements } from './sql-text.ts';
 
 export interface StatementSteps {
   /** Before DuckDB plans a statement, which begins at byte `offset` of the text. */
@@ -60,7 +60,7 @@ export interface Outcome {
   readonly failure: () => Promise<unknown>;
 }
 
-type Request = Pick<Run, 'sql' | 'params' | 'write' | 'rowLimit' | 'byteLimit'>;
+type Request = Pick<Run, 'sql' | 'params' | 'write' | 'rowLimit' | 'byteLimit' | 'attachments'>;
 
 interface Context {
   readonly connection: DuckDBConnection;
@@ -91,10 +91,11 @@ export async function runStatements(
   for (const [index, { text, offset }] of statements.entries()) {
     steps.checkpoint();
     steps.preparing(offset);
-    await guard.checkText(connection, text);
+    const findings = await guard.checkText(connection, text, request.attachments);
     steps.checkpoint();
     const keep = kept !== undefined && statements.length === 1;
-    const outcome = await runStatement(context, text, offset, index === statements.length - 1, keep);
+    const last = index === statements.length - 1;
+    const outcome = await runStatement(context, { text, offset }, findings, { last, keep });
     clean &&= outcome.clean;
     const { result, prepared, rewritten } = outcome;
     const reusable = prepared === undefined ? undefined : { prepared, text, offset };
@@ -136,10 +137,9 @@ interface Ran {
  */
 async function runStatement(
   context: Context,
-  text: string,
-  offset: number,
-  last: boolean,
-  keep: boolean,
+  { text, offset }: StatementText,
+  { remoteWrite }: Findings,
+  { last, keep }: { readonly last: boolean; readonly keep: boolean },
 ): Promise<Ran> {
   const { connection, guard, request } = context;
   let prepared: DuckDBPreparedStatement;
@@ -153,7 +153,8 @@ async function runStatement(
   }
   let kept = false;
   try {
-    const clean = (await effectOf(connection, guard, prepared, text, request.write)) === 'read';
+    const effect = await effectOf(connection, guard, prepared, text, request.write);
+    const clean = effect === 'read' && !remoteWrite;
     if (last && clean && context.rewrite !== undefined) {
       const rewritten = await runInOtherForm(context, context.rewrite, text, offset, prepared);
       if (rewritten !== undefined) return rewritten;

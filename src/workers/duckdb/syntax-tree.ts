@@ -1,0 +1,44 @@
+/** The syntax tree that DuckDB itself makes of a statement (`json_serialize_sql`), as far as the guard looks at it. */
+import type { DuckDBConnection } from '@duckdb/node-api';
+
+/** A call in the tree, wherever it stands. */
+export interface FunctionCall {
+  /** As written, without its catalog and schema. */
+  readonly name: string;
+  /** It stands where a table would. */
+  readonly isTable: boolean;
+  /** Its first argument, where that is a text as it stands. */
+  readonly firstText: string | undefined;
+}
+
+/** Undefined for what is not a SELECT, or cannot be parsed. DuckDB parses the text for it and binds nothing. */
+export async function syntaxTree(connection: DuckDBConnection, statement: string): Promise<unknown> {
+  const reader = await connection.runAndReadAll('SELECT json_serialize_sql($1::VARCHAR)', [statement]);
+  const tree = JSON.parse(String(reader.getRows()[0]?.[0])) as { error: boolean };
+  return tree.error ? undefined : tree;
+}
+
+/** All calls of a tree, however deep they are. */
+export function* functionCalls(root: unknown): Generator<FunctionCall> {
+  // Without recursion: a tree may be deeper than the stack.
+  const pending: { readonly node: unknown; readonly isTable: boolean }[] = [{ node: root, isTable: false }];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const { node, isTable } = next;
+    if (typeof node !== 'object' || node === null) continue;
+    if ('function_name' in node) {
+      yield { name: String(node.function_name), isTable, firstText: firstTextOf(node) };
+    }
+    const ofTable = 'type' in node && node.type === 'TABLE_FUNCTION';
+    for (const [key, member] of Object.entries(node))
+      pending.push({ node: member, isTable: ofTable && key === 'function' });
+  }
+}
+
+function firstTextOf(node: object): string | undefined {
+  const children: unknown = 'children' in node ? node.children : undefined;
+  const first = (Array.isArray(children) ? children[0] : undefined) as
+    | { type?: unknown; value?: { type?: { id?: unknown }; value?: unknown } }
+    | undefined;
+  if (first?.type !== 'VALUE_CONSTANT' || first.value?.type?.id !== 'VARCHAR') return undefined;
+  return typeof first.value.value === 'string' ? first.value.value : undefined;
+}
