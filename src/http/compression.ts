@@ -54,6 +54,8 @@ export class Compressor {
   readonly #stream: zlib.Gzip;
   readonly #flush: number;
   #failed = false;
+  /** Whoever waits for something to be put; nobody waits any more once the stream is closed. */
+  readonly #waiting = new Set<() => void>();
 
   /** `put` gets the encoded bytes. */
   constructor(encoding: ContentEncoding, put: (bytes: Uint8Array) => void) {
@@ -64,6 +66,9 @@ export class Compressor {
     // It fails of nothing but memory, or because it was destroyed: the reply then has no end.
     this.#stream.on('error', () => {
       this.#failed = true;
+    });
+    this.#stream.once('close', () => {
+      for (const done of this.#waiting) done();
     });
   }
 
@@ -93,10 +98,10 @@ export class Compressor {
     if (this.#stream.destroyed) return Promise.resolve();
     return new Promise((resolve) => {
       const done = (): void => {
-        this.#stream.off('close', done);
+        this.#waiting.delete(done);
         resolve();
       };
-      this.#stream.once('close', done);
+      this.#waiting.add(done);
       work(done);
     });
   }

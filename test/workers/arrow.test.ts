@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
-import { type Table, tableFromIPC } from 'apache-arrow';
+import { type Data, type Table, tableFromIPC } from 'apache-arrow';
 import { describe, expect, test } from 'vitest';
 import { temporaryFolder } from '../support/temp.ts';
 import { type Answer, LONG, type RunOptions, until, useWorker } from './worker-harness.ts';
@@ -95,6 +95,26 @@ describe('every type', () => {
       expected.map(([list]) => list),
     );
   });
+});
+
+test('of what stands in the place of a NULL nothing is sent', async () => {
+  // Every row is NULL, made of a value that is not.
+  const hidden = (value: string) => `CASE WHEN i >= 0 THEN NULL ELSE ${value} END`;
+  const secrets = [
+    'i + 7',
+    'i::DOUBLE + 7',
+    "{'a': i + 7, 'b': [i + 7]}",
+    '[i + 7, i + 8]::BIGINT[2]',
+    'true',
+  ];
+  const sql = `SELECT ${secrets.map((value, index) => `${hidden(value)} AS c${index}`).join(', ')} FROM range(3000) r(i)`;
+  const { table } = await result(sql);
+  const buffers = (data: Data): Uint8Array[] =>
+    [data.values, ...data.children.flatMap(buffers)].flatMap((values) =>
+      ArrayBuffer.isView(values) ? [new Uint8Array(values.buffer, values.byteOffset, values.byteLength)] : [],
+    ) as Uint8Array[];
+  for (const batch of table.batches)
+    for (const buffer of buffers(batch.data)) expect(buffer.every((byte) => byte === 0)).toBe(true);
 });
 
 describe('a limit', () => {

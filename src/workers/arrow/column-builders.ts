@@ -6,7 +6,7 @@ import { type Data, type DataType, makeData } from 'apache-arrow';
 import { type ArrowPlan, STORED_BYTES } from './arrow-plan.ts';
 import { typeOf } from './arrow-types.ts';
 import { Bitmap, GrowingBytes } from './growing-bytes.ts';
-import { isValid, type RawVector } from './raw-vector.ts';
+import { hiddenWith, isValid, type RawVector } from './raw-vector.ts';
 import { ordered, type Rows, range, rowAt } from './rows.ts';
 import { TextBuilder } from './text-builder.ts';
 
@@ -105,7 +105,10 @@ class BoolBuilder implements ColumnBuilder {
 
   append({ validity, data }: RawVector, rows: Rows): void {
     this.#nulls.appendBits(validity, rows);
-    this.#values.append(rows.count, (index) => data?.[rowAt(rows, index)] === 1);
+    this.#values.append(rows.count, (index) => {
+      const row = rowAt(rows, index);
+      return isValid(validity, row) && data?.[row] === 1;
+    });
   }
 
   finish(): Data {
@@ -134,14 +137,17 @@ class FixedBuilder implements ColumnBuilder {
       this.#values.extend(rows.count * bytes);
       return;
     }
-    if (rows.order === undefined) {
+    if (rows.order === undefined && validity === null) {
       this.#values.append(data.subarray(rows.start * bytes, (rows.start + rows.count) * bytes));
       return;
     }
+    // A row that is NULL stays zero: what DuckDB has there may be another query's.
     const { into, at } = this.#values.extend(rows.count * bytes);
     for (let index = 0; index < rows.count; index += 1) {
-      const from = rowAt(rows, index) * bytes;
-      into.set(data.subarray(from, from + bytes), at + index * bytes);
+      const row = rowAt(rows, index);
+      if (!isValid(validity, row)) continue;
+      const to = at + index * bytes;
+      for (let byte = 0; byte < bytes; byte += 1) into[to + byte] = data[row * bytes + byte] as number;
     }
   }
 
@@ -330,10 +336,11 @@ class ArrayBuilder implements ColumnBuilder {
     this.#nulls = new Bitmap(capacity);
   }
 
-  append({ validity, children: [elements] }: RawVector, rows: Rows): void {
+  append({ validity, children: [child] }: RawVector, rows: Rows): void {
     this.#nulls.appendBits(validity, rows);
-    if (elements === undefined) return;
+    if (child === undefined) return;
     const size = this.#size;
+    const elements = hiddenWith(validity, size, child);
     if (rows.order === undefined) {
       this.#child.append(elements, range(rows.start * size, rows.count * size));
       return;
@@ -363,7 +370,7 @@ class StructBuilder implements ColumnBuilder {
   append({ validity, children }: RawVector, rows: Rows): void {
     this.#nulls.appendBits(validity, rows);
     for (const [index, builder] of this.#children.entries()) {
-      builder.append(children[index] as RawVector, rows);
+      builder.append(hiddenWith(validity, 1, children[index] as RawVector), rows);
     }
   }
 

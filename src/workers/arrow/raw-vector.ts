@@ -31,6 +31,20 @@ export function isValid(validity: Uint8Array | null, row: number): boolean {
   return validity === null || (((validity[row >> 3] as number) >> (row & 7)) & 1) === 1;
 }
 
+/**
+ * The vector of what is inside rows, `size` elements each, with nulls wherever its row is one: DuckDB leaves there whatever was in
+ * its memory, which is nobody's to see.
+ */
+export function hiddenWith(rows: Uint8Array | null, size: number, inside: RawVector): RawVector {
+  if (rows === null) return inside;
+  const validity = new Uint8Array((inside.rows + 7) >> 3);
+  for (let element = 0; element < inside.rows; element += 1) {
+    if (isValid(rows, Math.floor(element / size)) && isValid(inside.validity, element))
+      validity[element >> 3] = (validity[element >> 3] as number) | (1 << (element & 7));
+  }
+  return { ...inside, validity };
+}
+
 /** The address in the entry of text at `row`; 48 bits are all that processors use of 64. */
 export function addressIn(entries: DataView, row: number): number {
   const at = row * TEXT_ENTRY_BYTES + 8;

@@ -31,7 +31,7 @@ export class TextBuilder implements ColumnBuilder {
 
   append(vector: RawVector, rows: Rows): void {
     this.#makeRoom(rows.count);
-    if (vector.texts !== null) this.#appendTexts(vector.texts, rows);
+    if (vector.texts !== null) this.#appendTexts(vector.texts, vector.validity, rows);
     else this.#appendEntries(vector, rows);
   }
 
@@ -54,10 +54,14 @@ export class TextBuilder implements ColumnBuilder {
     this.#offsets = larger;
   }
 
-  #appendTexts(texts: readonly (string | null)[], rows: Rows): void {
-    this.#nulls.append(rows.count, (index) => texts[rowAt(rows, index)] !== null);
+  #appendTexts(texts: readonly (string | null)[], validity: Uint8Array | null, rows: Rows): void {
+    const textAt = (index: number): string | null => {
+      const row = rowAt(rows, index);
+      return isValid(validity, row) ? (texts[row] ?? null) : null;
+    };
+    this.#nulls.append(rows.count, (index) => textAt(index) !== null);
     for (let index = 0; index < rows.count; index += 1) {
-      const text = texts[rowAt(rows, index)] ?? '';
+      const text = textAt(index) ?? '';
       if (text !== '') this.#bytes.append(Buffer.from(text));
       this.#endRow();
     }
