@@ -1,7 +1,6 @@
 /** Where a result goes: standard output, or a file that is either whole or not there. */
 import { randomUUID } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
-import { realpath, rename, rm, stat } from 'node:fs/promises';
+import { open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -33,16 +32,30 @@ export function standardOutput(): Output {
 /** A file beside its destination takes the content, and the destination's place at the end. */
 export async function fileOutput(file: string): Promise<Output> {
   const target = await destination(file);
+  /** What goes wrong with the file is told as such, and never taken for a result that broke off. */
+  const atFile = async <Value>(step: Promise<Value>): Promise<Value> => {
+    try {
+      return await step;
+    } catch (error) {
+      throw new CliError(EXIT.failed, `cannot write ${file}: ${messageOf(error)}`, { cause: error });
+    }
+  };
   return {
     write: async (content) => {
       const temporary = join(dirname(target), `.${basename(target)}.${randomUUID()}`);
       try {
-        await pipeline(content, createWriteStream(temporary, { flags: 'wx', flush: true }));
-        await rename(temporary, target);
+        const handle = await atFile(open(temporary, 'wx'));
+        try {
+          for await (const piece of content) await atFile(handle.appendFile(piece));
+          await atFile(handle.sync());
+        } finally {
+          await handle.close();
+        }
+        await atFile(rename(temporary, target));
       } catch (error) {
+        content.destroy();
         await rm(temporary, { force: true });
-        if (!(error instanceof Error && 'syscall' in error && 'path' in error)) throw error;
-        throw new CliError(EXIT.failed, `cannot write ${file}: ${messageOf(error)}`, { cause: error });
+        throw error;
       }
     },
   };

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { duckcoop, startDuckcoop } from '../support/cli.ts';
+import { DUCKCOOP, duckcoop, startDuckcoop, startProgram } from '../support/cli.ts';
 import { temporaryFolder } from '../support/temp.ts';
 import { freePort } from '../support/throwaway.ts';
 import { json, problem, queryServer, rows, stream } from './query-server.ts';
@@ -274,6 +274,22 @@ describe('duckcoop query -o', () => {
       stderr: 'error: the result is not whole: the query ended as failed\n',
     });
     expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('leaves the old file, and says that the disk is at fault, when there is no room for the new one', async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, 'out.csv'), 'old');
+    const { url } = await queryServer({ POST: stream(`a\n${'1\n'.repeat(100_000)}`) });
+    const query = ['query', 'SELECT 1', '--url', url, '--format', 'csv', '-o', 'out.csv'];
+    // A file may have 4 KiB: what goes beyond fails as on a full disk (EFBIG).
+    const limited = ['-c', 'ulimit -f 8; exec "$@"', 'sh', process.execPath, DUCKCOOP, ...query];
+    const { code, stderr } = await startProgram('/bin/sh', limited, { cwd: folder }).ended;
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: 'error: cannot write out.csv: EFBIG: file too large, write\n',
+    });
+    expect(await readdir(folder)).toEqual(['out.csv']);
+    expect(await readFile(join(folder, 'out.csv'), 'utf8')).toBe('old');
   });
 });
 

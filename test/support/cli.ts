@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const DUCKCOOP = fileURLToPath(new URL('../../bin/duckcoop.js', import.meta.url));
+export const DUCKCOOP = fileURLToPath(new URL('../../bin/duckcoop.js', import.meta.url));
 
 export interface RunOptions {
   readonly cwd?: string;
