@@ -35,6 +35,8 @@ import { operationsService } from './operations.ts';
 import { Reloader, type ReloadOutcome, type ReloadTrigger } from './reload.ts';
 import { Restarts } from './restarts.ts';
 import { ResultStore } from './results/result-store.ts';
+import { poolOfSession, sessionOfPool } from './sessions/session-pool.ts';
+import { type SessionPoolHooks, Sessions } from './sessions/sessions.ts';
 import { sourceService } from './source-service.ts';
 import { actorChild } from './supervisors/actor-child.ts';
 import type { ChildSpec } from './supervisors/child-spec.ts';
@@ -84,6 +86,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
   const directory = new Directory(actors);
   const roster = new WorkerRoster();
   const folders = await RunFolders.open(config.data_dir);
+  const workspaces = await RunFolders.open(config.data_dir, 'sessions');
   const run = randomBytes(6).toString('hex');
   const table = new QueryTable(KEPT_QUERIES, () => actors.clock.now(), run);
   const redactor = new Redactor(secretsIn(config));
@@ -122,6 +125,8 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
 
   const unavailable = (name: string): Failure => {
     if (draining) return shuttingDown();
+    const session = sessionOfPool(name);
+    if (session !== undefined) return sessions.unavailable(session);
     // A pool that is not configured any more is down for good.
     return (
       pools.status(name)?.unavailable() ??
@@ -151,19 +156,31 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
   const launches = new Map<string, string>();
   const poolNamed = (name: string, settings: PoolConfig): PoolMember => {
     launches.set(name, launchOf(live.current, settings, folders));
+    return poolOf(name, settings, undefined);
+  };
+  const poolOf = (name: string, settings: PoolConfig, session: SessionPoolHooks | undefined): PoolMember => {
     const key = queueKey(name);
     const report = (message: QueryRouterMessage) => directory.whereis(routerKey)?.tell(message);
     const status: PoolStatus = new PoolStatus({
       pool: name,
       clock: actors.clock,
       workers: () => ({ serving: roster.serving(name), size: pool.settings.size }),
-      onChange: (from, state) =>
-        events.emit('pool.state', { pool: name, from, state, retryAfterMs: undefined }),
-      onDown: (from, retryAfterMs) =>
-        events.emit('pool.state', { pool: name, from, state: 'down', retryAfterMs }),
+      onChange: (from, state) => {
+        if (session === undefined)
+          events.emit('pool.state', { pool: name, from, state, retryAfterMs: undefined });
+        else if (state === 'up') session.onReady();
+        else session.onRecovering();
+      },
+      onDown: (from, retryAfterMs) => {
+        if (session === undefined)
+          events.emit('pool.state', { pool: name, from, state: 'down', retryAfterMs });
+        else session.onDown();
+      },
     });
+    const id = sessionOfPool(name);
     const pool: Pool = new Pool({
       name,
+      ...(id === undefined ? {} : { id }),
       settings,
       status,
       queue: {
@@ -189,7 +206,8 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
       },
       worker: (current) => ({
         pool: name,
-        process: workerProcess(live.current, current, folders),
+        process: workerProcess(live.current, current, folders, session?.workspace),
+        ...(session === undefined ? {} : { onVolatile: session.onVolatile }),
         recordDeath: (death) => crashes.record(death),
         settings: () => ({
           cancelGraceMs: pool.settings.cancel_grace,
@@ -221,12 +239,24 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
   };
 
   const pools = new Pools({ settings: config.pools, create: poolNamed, onEvent, onFault });
+  const sessions: Sessions = new Sessions({
+    config: () => live.current,
+    clock: actors.clock,
+    folders: workspaces,
+    table,
+    queries,
+    events,
+    createPool: (id, settings, hooks) => poolOf(poolOfSession(id), settings, hooks),
+    onEvent,
+    onFault: (error) => events.emit('fault', { where: 'sessions', error }),
+  });
   const metrics = new Metrics({
     events,
     actors,
     roster,
     pools: () => pools.statuses(),
     quarantined: () => crashes.quarantined().length,
+    sessions: () => sessions.counts(),
     runFolders: () => folders.count(),
     keptResultBytes: () => results.usedBytes,
   });
@@ -256,7 +286,10 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
       key: routerKey,
       directory,
       table,
-      place: (request) => placeQuery(request, live.current),
+      place: (request) =>
+        request.session === undefined
+          ? placeQuery(request, live.current)
+          : sessions.place(request, request.session),
       sources: () => Object.keys(live.current.sources),
       refusal: (request, pool) => crashes.refusal(request, pool),
       overQuota: ({ principal }) => quotas.submit(principal, actors.clock.now()),
@@ -279,6 +312,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
       const app = createApp({
         queries,
         sources: sourceService(live, queries),
+        sessions,
         crashes,
         chaos: chaosService({
           enabled: () => live.current.chaos.enabled,
@@ -346,6 +380,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     eventLog.close();
     metrics.close();
     await results.close();
+    await sessions.closeAll();
     await folders.close();
   };
 
@@ -356,7 +391,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
       intensity: 5,
       periodMs: 10_000,
       onEvent,
-      children: [telemetry, pools.spec(), router, http],
+      children: [telemetry, pools.spec(), sessions.spec(), router, http],
     });
   } catch (error) {
     await closeAll();
@@ -405,7 +440,7 @@ function launchOf(config: Config, settings: PoolConfig, folders: RunFolders): st
   return JSON.stringify({ ...rest, configure: { ...configure, extensions: config.extensions } });
 }
 
-function workerProcess(config: Config, settings: PoolConfig, folders: RunFolders) {
+function workerProcess(config: Config, settings: PoolConfig, folders: RunFolders, workspace?: string) {
   const kinds = Object.entries(config.sources).flatMap(
     ([alias, source]) => toAttachment(alias, source)?.kind ?? [],
   );
@@ -429,6 +464,7 @@ function workerProcess(config: Config, settings: PoolConfig, folders: RunFolders
       heartbeatMs: settings.heartbeat.interval,
       niceness: settings.nice,
       chaos: config.chaos.enabled,
+      ...(workspace === undefined ? {} : { workspace }),
     },
   };
 }

@@ -6,6 +6,7 @@ import { Failure } from './failures.ts';
 import type { OperationsService, WorkerView } from './http/services.ts';
 import type { Reloader, ReloadStatus } from './reload.ts';
 import type { Restarts } from './restarts.ts';
+import { poolLabel, sessionOfPool } from './sessions/session-pool.ts';
 import type { SupervisionNode } from './supervisors/supervisor-handle.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 
@@ -70,12 +71,12 @@ const byName = new Intl.Collator('en', { numeric: true });
 function toView(status: WorkerStatus): WorkerView {
   return {
     id: status.id,
-    pool: status.pool,
+    pool: poolLabel(status.pool),
     pid: status.pid ?? null,
     state: status.state,
     incarnation: status.incarnation,
     query_id: status.queryId ?? null,
-    session_id: null,
+    session_id: sessionOfPool(status.pool) ?? null,
     rss_bytes: status.rssBytes ?? null,
     uptime_ms: Math.round(status.uptimeMs),
     queries: status.queries,

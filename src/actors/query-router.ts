@@ -386,6 +386,8 @@ class QueryRouter {
   #retried(record: QueryRecord, job: Job, end: Extract<JobEnd, { ok: false }>): boolean {
     if (end.mayRetry !== true || job.cancelledBy !== undefined || job.sink.committed) return false;
     if (record.attempts > this.#options.maxRetries()) return false;
+    // What it read may have been in a transaction, or a temporary table, that is gone.
+    if (record.pending?.request.session !== undefined) return false;
     const startedAt = record.startedAt ?? record.receivedAt;
     const now = this.#context.system.clock.now();
     const waitLeftMs = job.queueDeadline - startedAt;

@@ -7,6 +7,7 @@
 import { Failure } from '../failures.ts';
 import { maySeeQueriesOf, type Principal } from '../principal.ts';
 import type { StoredResult } from '../results/result-store.ts';
+import { sessionOfPool } from '../sessions/session-pool.ts';
 import type { Job } from './job.ts';
 import type {
   CancelOutcome,
@@ -221,6 +222,7 @@ export class QueryTable {
       .slice(start)
       .map((record) => this.view(record))
       .filter((view) => filter.state === undefined || view.state === filter.state)
+      .filter(({ pool }) => filter.session === undefined || sessionOfPool(pool) === filter.session)
       .filter((view) => filter.pool === undefined || view.pool === filter.pool);
     const queries = matching.slice(0, filter.limit);
     const last = matching.length > filter.limit ? queries.at(-1) : undefined;

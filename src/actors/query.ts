@@ -23,6 +23,8 @@ export interface QueryRequest {
   /** Aliases of configured sources. */
   readonly sources: readonly string[];
   readonly pool: string | undefined;
+  /** The session it runs in. */
+  readonly session?: string | undefined;
   readonly timeoutMs: number | undefined;
   readonly queueTimeoutMs: number | undefined;
   readonly rowLimit: number | undefined;
@@ -127,6 +129,7 @@ export interface RunningQuery {
 
 export interface QueryFilter {
   readonly state: QueryPublicState | undefined;
+  readonly session?: string | undefined;
   readonly pool: string | undefined;
   readonly limit: number;
   readonly cursor: string | undefined;

@@ -58,6 +58,8 @@ export interface WorkerActorOptions {
   /** Why jobs are turned away when there is no queue to give them back to. */
   readonly unavailable: () => Failure;
   readonly events: Events;
+  /** Told what a session would lose with its worker, after each of its statements. */
+  readonly onVolatile?: (names: readonly string[]) => void;
 }
 
 /** What may change while a worker lives. */
@@ -450,6 +452,7 @@ class WorkerActor {
       return;
     }
     this.#finished += 1;
+    if (result.volatile !== undefined) this.#options.onVolatile?.(result.volatile);
     this.#options.roster.disarmQuery(held.job.queryId);
     this.#options.report({ type: 'ended', queryId: held.job.queryId, end: this.#endOf(held, result) });
     if (result.retire !== undefined) this.#end('recycle');

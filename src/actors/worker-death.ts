@@ -1,6 +1,7 @@
 /** What a dead worker leaves behind: whose fault it was, what each of its jobs hears, and what is put on record. Pure. */
 import type { WorkerDeath } from '../crashes/crash-report.ts';
 import { Failure } from '../failures.ts';
+import { sessionOfPool } from '../sessions/session-pool.ts';
 import type { Phase } from '../workers/protocol.ts';
 import { causeOf, describeExit, type WorkerExitCause } from '../workers/worker-exit.ts';
 import type { WorkerExit } from '../workers/worker-process.ts';
@@ -115,7 +116,7 @@ export function deathOnRecord(
     query: job && {
       queryId: job.queryId,
       principal: job.origin.principal,
-      sessionId: undefined,
+      sessionId: sessionOfPool(pool),
       sql: job.statement.sql,
       params: job.statement.params,
       sources: job.origin.sources,

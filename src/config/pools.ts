@@ -79,6 +79,9 @@ const pool = section({
 const RESERVE_BY_POOL: Readonly<Record<string, number>> = { exports: 0 };
 const RESERVE = 1;
 
+/** What a pool is that nothing is said of. */
+export const DEFAULT_POOL: z.output<typeof pool> = pool.parse({});
+
 /** Pools by name; one `interactive` pool when none is configured. */
 export const poolsSchema = named(pool, LABEL).transform((pools) => {
   const given = Object.keys(pools).length > 0 ? pools : { interactive: pool.parse({}) };

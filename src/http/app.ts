@@ -17,6 +17,7 @@ import { addQueryRoutes } from './query-routes.ts';
 import { ClientGone } from './request-body.ts';
 import { type Handler, type Route, type RouteMatch, RouteTable } from './routes.ts';
 import type { HttpServices } from './services.ts';
+import { addSessionRoutes } from './session-routes.ts';
 import { addSourceRoutes } from './source-routes.ts';
 import { refuseForeignPage } from './web-page.ts';
 
@@ -69,6 +70,7 @@ function isOfTheConnection(error: unknown): boolean {
 export function routeTable(services: HttpServices): RouteTable {
   const routes = new RouteTable();
   addQueryRoutes(routes, services);
+  addSessionRoutes(routes, services);
   addSourceRoutes(routes, services.sources);
   addOperatorRoutes(routes, services.operations);
   addCrashRoutes(routes, services.crashes);

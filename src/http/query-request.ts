@@ -5,7 +5,6 @@
 import { z } from 'zod';
 import type { QueryRequest } from '../actors/query.ts';
 import { MAX_DURATION_MS, size } from '../config/units.ts';
-import { Failure } from '../failures.ts';
 import { mayUseSource, type Principal } from '../principal.ts';
 import type { ResultOutput } from '../workers/protocol.ts';
 import { FORMATS, type Format } from './formats.ts';
@@ -62,9 +61,6 @@ export function queryParser(
       throw invalidRequest([...errors, ...wrong.filter(({ path }) => !told.has(path))]);
     }
     const { data } = result;
-    if (data.session !== undefined) {
-      throw new Failure('NOT_FOUND', `There is no session ${JSON.stringify(data.session)}.`);
-    }
     const format = origin.chooseFormat(data.format);
     const misplaced = misplacedFields(data, format);
     if (misplaced.length > 0) throw invalidRequest(misplaced);
@@ -82,6 +78,7 @@ export function queryParser(
         output: outputOf(format, data.row_format, data.csv),
         sources: data.sources ?? [],
         pool: data.pool,
+        session: data.session,
         timeoutMs: data.timeout_ms,
         queueTimeoutMs: data.queue_timeout_ms,
         rowLimit: data.row_limit,

@@ -85,9 +85,7 @@ export function addQueryRoutes(routes: RouteTable, services: HttpServices): void
       await kept.submit(exchange, request);
     },
     GET(exchange) {
-      const { session, ...filter } = parseFilter(exchange.ctx.querystring);
-      const page =
-        session === undefined ? queries.list(filter, exchange.principal) : { queries: [], next: undefined };
+      const page = queries.list(parseFilter(exchange.ctx.querystring), exchange.principal);
       replyJson(exchange, { queries: page.queries.map(queryDocument), next: page.next ?? null });
     },
   });

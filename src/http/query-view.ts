@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { QueryView } from '../actors/query.ts';
 import { progressMembers } from '../actors/query-feed.ts';
+import { poolLabel, sessionOfPool } from '../sessions/session-pool.ts';
 import { pageLimit, readParameters } from './parameters.ts';
 
 /** A query as the contract shows it; what is not known yet is null. */
@@ -9,9 +10,9 @@ export function queryDocument(view: QueryView): Record<string, unknown> {
   return {
     query_id: view.queryId,
     state: view.state,
-    pool: view.pool,
+    pool: poolLabel(view.pool),
     principal: view.principal,
-    session_id: null,
+    session_id: sessionOfPool(view.pool) ?? null,
     submitted_at: view.submittedAt,
     queue_ms: Math.round(view.queueMs),
     run_ms: Math.round(view.runMs),

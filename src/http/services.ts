@@ -31,6 +31,51 @@ export interface SourceService {
   check(alias: string, principal: Principal): Promise<{ readonly ok: true; readonly ms: number }>;
 }
 
+/** What a client may say of a session; times in milliseconds, sizes in bytes. */
+export interface SessionPatch {
+  /** Aliases of configured sources, in place of those it has. */
+  readonly sources: readonly string[] | undefined;
+  /** From now on. */
+  readonly ttlMs: number | undefined;
+  readonly idleTimeoutMs: number | undefined;
+}
+
+export interface SessionRequest extends SessionPatch {
+  readonly name: string | undefined;
+  readonly memoryLimit: number | undefined;
+  readonly diskLimit: number | undefined;
+  readonly threads: number | undefined;
+}
+
+/** A session as the contract shows it. */
+export interface SessionView {
+  readonly session_id: string;
+  readonly name: string | null;
+  readonly owner: string;
+  readonly state: string;
+  readonly sources: readonly string[];
+  readonly created_at: number;
+  readonly expires_at: number;
+  readonly idle_expires_at: number;
+  readonly memory_limit: number;
+  readonly disk_limit: number;
+  readonly threads: number;
+  readonly disk_used_bytes: number;
+  /** What the last death of its worker took along. */
+  readonly lost: readonly string[];
+}
+
+/** Each rejects with `NOT_FOUND` for a session that is not the principal's to see, and `SESSION_EXPIRED` for one that has ended. */
+export interface SessionService {
+  /** Rejects with `OVERLOADED` where there is no room for it. */
+  open(request: SessionRequest, principal: Principal): Promise<SessionView>;
+  list(principal: Principal): Promise<readonly SessionView[]>;
+  get(id: string, principal: Principal): Promise<SessionView>;
+  change(id: string, patch: SessionPatch, principal: Principal): Promise<SessionView>;
+  /** Resolves once nothing is left of it. */
+  close(id: string, principal: Principal): Promise<void>;
+}
+
 /** One worker of `GET /v1/workers`. */
 export interface WorkerView {
   readonly id: string;
@@ -121,6 +166,7 @@ export interface RequestEvent {
 export interface HttpServices {
   readonly queries: QueryService;
   readonly sources: SourceService;
+  readonly sessions: SessionService;
   readonly operations: OperationsService;
   readonly crashes: CrashService;
   readonly chaos: ChaosService;

@@ -37,6 +37,8 @@ export type PoolWorkerOptions = Omit<WorkerActorOptions, 'id' | 'incarnation' | 
 
 export interface PoolOptions {
   readonly name: string;
+  /** Of its node in the tree; `pool:NAME` where nothing is said. */
+  readonly id?: string;
   readonly settings: PoolConfig;
   readonly status: PoolStatus;
   readonly queue: PoolQueueOptions;
@@ -74,9 +76,9 @@ export class Pool {
 
   /** The child for the supervisor of all pools. */
   spec(): ChildSpec {
-    const { name, status, queue, onEvent } = this.#options;
+    const { name, id = `pool:${name}`, status, queue, onEvent } = this.#options;
     return supervisorChild({
-      id: `pool:${name}`,
+      id,
       strategy: 'rest_for_one',
       intensity: Number.POSITIVE_INFINITY,
       onEvent: (event) => {

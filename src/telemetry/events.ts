@@ -8,6 +8,7 @@ import type { ConfigProblem } from '../config/problems.ts';
 import type { FailureCode } from '../failures.ts';
 import type { AuthFailure } from '../http/auth.ts';
 import type { ReloadTrigger } from '../reload.ts';
+import type { SessionEnd, SessionState } from '../sessions/session.ts';
 import type { SupervisorEvent } from '../supervisors/supervisor-event.ts';
 import type { WorkerExitCause } from '../workers/worker-exit.ts';
 
@@ -113,6 +114,20 @@ export interface ServerEvents {
     readonly fingerprint: string;
     readonly why: 'expired' | 'lifted' | 'evicted';
   };
+  'session.opened': {
+    readonly sessionId: string;
+    readonly owner: string;
+    readonly sources: readonly string[];
+  };
+  'session.state': {
+    readonly sessionId: string;
+    readonly from: SessionState;
+    readonly state: SessionState;
+    /** What the last death of its worker took along. */
+    readonly lost: readonly string[];
+  };
+  /** Nothing is left of it. */
+  'session.ended': { readonly sessionId: string; readonly owner: string; readonly why: SessionEnd };
   supervisor: SupervisorEvent;
   /** Somebody wants a part of the tree to begin anew; `incarnation` is the one that ends. */
   'restart.requested': { readonly path: string; readonly incarnation: number; readonly requestedBy: string };

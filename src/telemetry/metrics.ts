@@ -5,6 +5,7 @@ import type { PoolStatus } from '../actors/pool-status.ts';
 import type { WorkerRoster } from '../actors/worker-roster.ts';
 import { AUTH_FAILURES } from '../http/auth.ts';
 import type { RequestEvent } from '../http/services.ts';
+import { poolLabel } from '../sessions/session-pool.ts';
 import type { Events } from './events.ts';
 
 export interface MetricsOptions {
@@ -14,6 +15,8 @@ export interface MetricsOptions {
   readonly pools: () => readonly PoolStatus[];
   /** How many statements are quarantined. */
   readonly quarantined: () => number;
+  /** How many sessions there are, by their state. */
+  readonly sessions: () => ReadonlyMap<string, number>;
   /** How many run folders of workers there are. */
   readonly runFolders: () => Promise<number>;
   /** Bytes of the results that are kept. */
@@ -79,12 +82,12 @@ export class Metrics {
     return [
       events.on('auth.failed', ({ why }) => auth.inc({ reason: why })),
       events.on('query.ended', ({ pool, outcome, totalMs, queueMs }) => {
-        queries.inc({ pool, outcome });
-        duration.observe({ pool }, totalMs / 1_000);
-        queued.observe({ pool }, queueMs / 1_000);
+        queries.inc({ pool: poolLabel(pool), outcome });
+        duration.observe({ pool: poolLabel(pool) }, totalMs / 1_000);
+        queued.observe({ pool: poolLabel(pool) }, queueMs / 1_000);
       }),
-      events.on('query.retried', ({ pool }) => retries.inc({ pool })),
-      events.on('worker.exited', ({ pool, cause }) => exits.inc({ pool, cause })),
+      events.on('query.retried', ({ pool }) => retries.inc({ pool: poolLabel(pool) })),
+      events.on('worker.exited', ({ pool, cause }) => exits.inc({ pool: poolLabel(pool), cause })),
       events.on('supervisor', (event) => {
         if (event.type === 'intensity') restarts.inc({ supervisor: event.supervisor });
       }),
@@ -93,22 +96,35 @@ export class Metrics {
       }),
       events.on('config.reloaded', () => reloads.inc({ outcome: 'applied' })),
       events.on('config.refused', () => reloads.inc({ outcome: 'refused' })),
-      events.on('crash.recorded', ({ pool, cause }) => crashes.inc({ pool, cause })),
+      events.on('crash.recorded', ({ pool, cause }) => crashes.inc({ pool: poolLabel(pool), cause })),
       events.on('query.refused', ({ code }) => refused.inc({ code })),
       events.on('fault', ({ where }) => faults.inc({ where })),
     ];
   }
 
-  #addGauges({ actors, roster, pools, quarantined, runFolders, keptResultBytes }: MetricsOptions): void {
+  #addGauges({
+    actors,
+    roster,
+    pools,
+    quarantined,
+    runFolders,
+    keptResultBytes,
+    sessions,
+  }: MetricsOptions): void {
     this.#gauge('workers', 'Worker processes, by state', ['pool', 'state'], (gauge) => {
       gauge.reset();
-      for (const { status } of roster.all()) gauge.inc({ pool: status().pool, state: status().state });
+      for (const { status } of roster.all())
+        gauge.inc({ pool: poolLabel(status().pool), state: status().state });
     });
     this.#gauge('pool_up', '1 when the pool takes queries', ['pool'], (gauge) => {
       gauge.reset();
       for (const status of pools()) gauge.set({ pool: status.pool }, status.isReady ? 1 : 0);
     });
     this.#gauge('quarantined', 'Statements that are held back', [], (gauge) => gauge.set(quarantined()));
+    this.#gauge('sessions', 'Sessions, by state', ['state'], (gauge) => {
+      gauge.reset();
+      for (const [state, count] of sessions()) gauge.set({ state }, count);
+    });
     this.#gauge('run_folders', 'Folders of worker processes', [], async (gauge) =>
       gauge.set(await runFolders()),
     );

@@ -74,6 +74,9 @@ const TRANSLATIONS: {
     changes: changes.map(({ path }) => path),
   }),
   'config.refused': ({ trigger, problems }) => ({ trigger, errors: problems.map(({ path }) => path) }),
+  'session.opened': ({ sessionId, owner, sources }) => ({ session_id: sessionId, owner, sources }),
+  'session.state': ({ sessionId, from, state }) => ({ session_id: sessionId, from, state }),
+  'session.ended': ({ sessionId, owner, why }) => ({ session_id: sessionId, owner, why }),
   // Counted: strangers could flood the stream.
   'auth.failed': undefined,
   'restart.requested': ({ path, incarnation, requestedBy }) => ({

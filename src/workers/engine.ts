@@ -169,6 +169,7 @@ export class Engine {
       clearInterval(token.interrupting);
       this.#current = undefined;
       const retirement = this.#retirement(verdict, broken);
+      const volatile = broken ? undefined : await this.#options.instances.volatile();
       this.#options.finished({
         seq: token.seq,
         ...(token.keptBytes === undefined ? {} : { keptBytes: token.keptBytes }),
@@ -177,6 +178,7 @@ export class Engine {
         ...(body === undefined ? {} : { body }),
         runMs,
         peakMemoryBytes: Math.max(token.peakMemoryBytes, this.#memoryBytes),
+        ...(volatile === undefined ? {} : { volatile: [...volatile] }),
         ...retirement,
       });
       // With its number: a verdict that is lost because the process dies now is not that of a statement that never began.

@@ -122,6 +122,8 @@ const configure = z.strictObject({
   allowFunctions: z.array(z.string()),
   heartbeatMs: count.min(1),
   niceness: z.number().int(),
+  /** The database file of a session: this worker is that session's, and keeps one instance for it. */
+  workspace: name.optional(),
   /** Whether `fault` messages, and `startFault`, are obeyed. */
   chaos: z.boolean(),
   startFault: z.enum(START_FAULTS).optional(),
@@ -217,6 +219,8 @@ const finished = z.strictObject({
   body: z.string().optional(),
   runMs: z.number().nonnegative(),
   peakMemoryBytes: count,
+  /** Of a session: names of what is in this process's memory alone. */
+  volatile: z.array(z.string()).optional(),
   /**
    * This worker must be replaced before its next statement: DuckDB says that it is broken though the process lives, or
    * memory it took does not come back.

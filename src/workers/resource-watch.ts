@@ -12,8 +12,8 @@ import { type MemoryReading, ProcessMemory } from './process-memory.ts';
 
 export interface ResourceWatchOptions {
   readonly pid: number;
-  /** Its run folder. */
-  readonly folder: string;
+  /** Its run folder, and its session's. */
+  readonly folders: readonly string[];
   /** Bytes. */
   readonly memoryHardLimit: number;
   readonly tempLimit: number;
@@ -96,8 +96,9 @@ export class ResourceWatch {
   async #measureDisk(): Promise<void> {
     if (this.#measuring) return;
     this.#measuring = true;
-    const { folder, tempLimit, onExceeded } = this.#options;
-    const used = await allocatedBytes(folder);
+    const { folders, tempLimit, onExceeded } = this.#options;
+    let used = 0;
+    for (const folder of folders) used += await allocatedBytes(folder);
     this.#measuring = false;
     if (!this.#ended && used > diskQuota(tempLimit)) onExceeded({ what: 'disk', limit: tempLimit, used });
   }

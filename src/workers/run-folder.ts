@@ -18,8 +18,8 @@ export class RunFolders {
   }
 
   /** Makes this process's folder in `dataDir` and sweeps those of processes that are gone. */
-  static async open(dataDir: string): Promise<RunFolders> {
-    return new RunFolders(await openOwnFolder(resolve(dataDir, 'run')));
+  static async open(dataDir: string, kind: 'run' | 'sessions' = 'run'): Promise<RunFolders> {
+    return new RunFolders(await openOwnFolder(resolve(dataDir, kind)));
   }
 
   /** A new, empty, private folder for one worker process. */

@@ -13,6 +13,7 @@
  * written before has been read and its run folder has been wiped.
  */
 import type { ChildProcess } from 'node:child_process';
+import { dirname } from 'node:path';
 import type { Duplex, Readable } from 'node:stream';
 import { ControlChannel, ProtocolError } from './control-channel.ts';
 import { FrameDecoder } from './data-frames.ts';
@@ -289,10 +290,10 @@ export class WorkerProcess {
   }
 
   #watchResources(pid: number, folder: string): void {
-    const { memoryHardLimit, tempLimit } = this.#options.configure;
+    const { memoryHardLimit, tempLimit, workspace } = this.#options.configure;
     this.#watch = new ResourceWatch({
       pid,
-      folder,
+      folders: workspace === undefined ? [folder] : [folder, dirname(workspace)],
       memoryHardLimit,
       tempLimit,
       at: () =>

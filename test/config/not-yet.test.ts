@@ -18,14 +18,13 @@ test('nothing that the file does not set is warned of', () => {
 test('each setting without effect is warned of in its line, though it equals the default', () => {
   expect(
     warned(`
-sessions: { max: 20 }
 quarantine: { crashes: 2 }
 limits: { reader: { concurrent: 4, crash_budget: { crashes: 1 } }, writer: { queued: 1, per_minute: 1 } }
 pools: { a: { reserve: 0, recycle: { max_queries: 5, max_age: 1h } }, exports: { size: 1 } }
 exports: { retention: 24h }
 telemetry: { otlp_endpoint: "http://127.0.0.1:4318" }
 `),
-  ).toEqual(['sessions', 'exports', 'telemetry.otlp_endpoint']);
+  ).toEqual(['exports', 'telemetry.otlp_endpoint']);
 });
 
 test('what is off is not warned of', () => {

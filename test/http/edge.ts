@@ -187,6 +187,14 @@ export async function openEdge(options: EdgeOptions = {}): Promise<Edge> {
       check: async () => ({ ok: true, ms: 3.7 }),
       ...options.sources,
     },
+    // What sessions do is held on the real server.
+    sessions: {
+      list: async () => [],
+      open: noSession,
+      get: noSession,
+      change: noSession,
+      close: noSession,
+    },
     operations: {
       ready: () => ({ ready: true, pools: { interactive: 'up' } }),
       metrics: async () => ({ contentType: 'text/plain; version=0.0.4', body: 'up 1\n' }),
@@ -346,4 +354,8 @@ function resources(): Map<string, number> {
     if (/TCP|Timeout/.test(kind)) counts.set(kind, (counts.get(kind) ?? 0) + 1);
   }
   return counts;
+}
+
+async function noSession(): Promise<never> {
+  throw new Failure('NOT_FOUND', 'There is no such session.');
 }

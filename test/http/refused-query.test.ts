@@ -210,12 +210,6 @@ describe('the fields of a query', () => {
     });
     expect(sql.json.errors).toEqual([{ path: 'sql', message: 'the body is the SQL already' }]);
   });
-
-  test('name a session that does not exist: NOT_FOUND', async () => {
-    const edge = await openEdge();
-    const reply = await postQuery(edge, { sql: 'SELECT 1', session: 's1' });
-    expect([reply.status, reply.json.code]).toEqual([404, 'NOT_FOUND']);
-  });
 });
 
 describe('the body of a query', () => {

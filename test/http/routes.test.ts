@@ -56,12 +56,6 @@ describe('queries as resources', () => {
     ]);
   });
 
-  test('of a session are none, as there are no sessions', async () => {
-    const edge = await openEdge();
-    edge.queries.views.set('q1', VIEW);
-    expect((await ask(`${edge.url}/v1/queries?session=s1`)).json).toEqual({ queries: [], next: null });
-  });
-
   test.each([
     ['status=running', 'status'],
     ['state=gone', 'state'],

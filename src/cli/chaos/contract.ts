@@ -112,6 +112,8 @@ const MEMBERS: Readonly<Record<FailureCode, z.ZodRawShape>> = {
   QUERY_CANCELLED: { cancelled_by: text },
   RESULT_NOT_READY: {},
   QUERY_ID_REUSED: {},
+  SESSION_BUSY: {},
+  SESSION_EXPIRED: { reason: text },
   PAYLOAD_TOO_LARGE: { limit: count },
   UNSUPPORTED_MEDIA_TYPE: {},
   MEMORY_LIMIT: limits,

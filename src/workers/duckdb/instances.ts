@@ -21,7 +21,8 @@ import { KEPT } from './kept-database.ts';
 import { PreparedCache } from './prepared-cache.ts';
 import { KEEPS_COUNT } from './progress.ts';
 import { Refusal } from './refusal.ts';
-import { attach, globLiteral, literal } from './sources.ts';
+import { attach, globLiteral, identifier, literal } from './sources.ts';
+import { volatileNames } from './volatile.ts';
 
 export interface Limits {
   /** Bytes. */
@@ -65,6 +66,8 @@ export class Instances {
   /** As the plain one, for reads whose result goes through the pipe. Opened for the first of them. */
   #copying: Promise<OpenInstance> | undefined;
   #spare: Promise<OpenInstance>;
+  /** The session's own, where this worker is one's. */
+  #workspace: OpenWorkspace | undefined;
 
   private constructor(
     configure: Configure,
@@ -95,6 +98,8 @@ export class Instances {
 
   /** A connection for one statement, on an instance that is locked. */
   async lease(request: LeaseRequest): Promise<Lease> {
+    const { workspace } = this.#configure;
+    if (workspace !== undefined) return await this.#leaseWorkspace(workspace, request);
     const ownLimits = request.memoryLimit !== undefined || request.threads !== undefined;
     if (request.attachments.length > 0 || ownLimits) return await this.#leaseOwn(request);
     const copies = request.copies && this.#pipe !== undefined;
@@ -128,6 +133,62 @@ export class Instances {
       throw error;
     }
     return { connection, kept: undefined, limits: this.#configure, pipe: this.#pipe, release };
+  }
+
+  /** What a session would lose with this process; undefined where there is none. */
+  async volatile(): Promise<readonly string[] | undefined> {
+    const open = this.#workspace;
+    return open === undefined ? undefined : await volatileNames(open.connection);
+  }
+
+  /**
+   * The session's instance and its one connection, kept from statement to statement. Where its sources, or their
+   * credentials, are not those it was opened with, it is opened anew: what is attached to a locked instance stays as it is.
+   */
+  async #leaseWorkspace(file: string, request: LeaseRequest): Promise<Lease> {
+    const key = JSON.stringify(request.attachments);
+    if (this.#workspace !== undefined && this.#workspace.key !== key) {
+      this.#workspace.connection.closeSync();
+      close(this.#workspace.open);
+      this.#workspace = undefined;
+    }
+    const kept = this.#workspace;
+    if (kept === undefined) this.#workspace = await this.#openWorkspace(file, key, request);
+    else await refresh(kept.connection, request);
+    const { connection } = this.#workspace as OpenWorkspace;
+    request.onConnection(connection);
+    return {
+      connection,
+      kept: undefined,
+      limits: this.#configure,
+      pipe: undefined,
+      release: () => undefined,
+    };
+  }
+
+  async #openWorkspace(file: string, key: string, request: LeaseRequest): Promise<OpenWorkspace> {
+    const open = await openSpare(this.#configure);
+    let connection: DuckDBConnection | undefined;
+    try {
+      connection = await open.instance.connect();
+      request.onConnection(connection);
+      await connection.run(`ATTACH ${literal(file)} AS workspace`);
+      await connection.run('USE workspace');
+      for (const source of request.attachments) {
+        requireExtension(source, open.missing);
+        await this.#loadOnDemand(source, open, connection);
+        // Views of a folder are a schema of the workspace, and made anew.
+        if (source.kind === 'files')
+          await connection.run(`DROP SCHEMA IF EXISTS ${identifier(source.alias)} CASCADE`);
+        await attach(connection, source, request.sql);
+      }
+      await lock(open.instance, request.attachments, undefined);
+      return { key, open, connection };
+    } catch (error) {
+      connection?.closeSync();
+      close(open);
+      throw error;
+    }
   }
 
   /** What ran to its end was a read, or the instance is not used again. */
@@ -261,6 +322,30 @@ function quietly<Value>(promise: Promise<Value>): Promise<Value> {
   promise.catch(() => undefined);
   return promise;
 }
+
+interface OpenWorkspace {
+  /** What it was opened with. */
+  readonly key: string;
+  readonly open: OpenInstance;
+  readonly connection: DuckDBConnection;
+}
+
+/**
+ * Scanners trust the catalog they have read, and crash on, or misread, a table that was changed since: what is kept attached
+ * forgets it before each use.
+ */
+async function refresh(
+  connection: DuckDBConnection,
+  { attachments, onConnection }: LeaseRequest,
+): Promise<void> {
+  onConnection(connection);
+  const kinds = new Set(attachments.map(({ kind }) => kind));
+  // In a transaction that has failed nothing is answered; and nothing is read then either.
+  if (kinds.has('postgres')) await connection.run('CALL pg_clear_cache()').catch(ignore);
+  if (kinds.has('mysql')) await connection.run('CALL mysql_clear_cache()').catch(ignore);
+}
+
+const ignore = () => undefined;
 
 interface OpenInstance {
   readonly instance: DuckDBInstance;

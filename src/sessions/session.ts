@@ -1,0 +1,108 @@
+/**
+ * One session as the API process knows it: whose it is, how long it lasts, what it has lost. Its worker and its queue are a pool
+ * of one (supervisors/pool.ts); its tables are in its workspace, a file of DuckDB's that outlives its worker.
+ *
+ * ```
+ *               worker ready            worker died
+ *   starting ----------------> ready -----------------> recovering
+ *       |                       | ^                         |  |
+ *       |                       | +------- worker ready ----+  |
+ *       +-----------------------+------------------------------+----> ending ----> ended
+ *         deleted, expired, idle too long, its worker dies again and again, the server ends
+ * ```
+ *
+ * `busy` is what a ready session is called while a query is with it. What it has of the worker's memory alone (temporary
+ * tables, variables, an open transaction) goes with the worker, and is named in `lost` then.
+ */
+import type { PoolConfig } from '../config/pools.ts';
+import { requireTransition, type Transitions } from '../supervisors/transitions.ts';
+
+const TRANSITIONS = {
+  starting: ['ready', 'recovering', 'ending'],
+  ready: ['recovering', 'ending'],
+  recovering: ['ready', 'ending'],
+  ending: ['ended'],
+  ended: [],
+} as const satisfies Transitions<'starting' | 'ready' | 'recovering' | 'ending' | 'ended'>;
+
+export type SessionState = keyof typeof TRANSITIONS;
+
+/** Why a session is no more. */
+export type SessionEnd = 'deleted' | 'expired' | 'idle' | 'failed' | 'revoked' | 'shutdown';
+
+/** Times in milliseconds on the actor system's clock, `createdAt` since the epoch; sizes in bytes. */
+export interface SessionOptions {
+  readonly id: string;
+  readonly name: string | undefined;
+  readonly owner: string;
+  readonly sources: readonly string[];
+  readonly settings: PoolConfig;
+  readonly idleTimeoutMs: number;
+  readonly folder: string;
+  readonly createdAt: number;
+  readonly now: number;
+  readonly expiresAt: number;
+}
+
+export class Session {
+  readonly id: string;
+  readonly owner: string;
+  readonly name: string | undefined;
+  readonly settings: PoolConfig;
+  readonly folder: string;
+  readonly createdAt: number;
+  sources: readonly string[];
+  expiresAt: number;
+  idleTimeoutMs: number;
+  /** When its last query ended. */
+  usedAt: number;
+  /** Queries that wait for it or run in it. */
+  pending = 0;
+  /** Names of what its worker's death would take along, as of the last statement. */
+  volatile: readonly string[] = [];
+  /** What the last death of its worker took along. */
+  lost: readonly string[] = [];
+  #state: SessionState = 'starting';
+
+  constructor(options: SessionOptions) {
+    this.id = options.id;
+    this.owner = options.owner;
+    this.name = options.name;
+    this.settings = options.settings;
+    this.folder = options.folder;
+    this.createdAt = options.createdAt;
+    this.sources = options.sources;
+    this.expiresAt = options.expiresAt;
+    this.idleTimeoutMs = options.idleTimeoutMs;
+    this.usedAt = options.now;
+  }
+
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  get shownState(): SessionState | 'busy' {
+    return this.#state === 'ready' && this.pending > 0 ? 'busy' : this.#state;
+  }
+
+  get isLive(): boolean {
+    return this.#state !== 'ending' && this.#state !== 'ended';
+  }
+
+  /** What its worker had in memory alone is gone. */
+  workerDied(): void {
+    this.lost = this.volatile;
+    this.volatile = [];
+  }
+
+  to(next: SessionState): void {
+    requireTransition(`session ${this.id}`, TRANSITIONS, this.#state, next);
+    this.#state = next;
+  }
+
+  /** What ends it next, unless something happens, and when. A query that is with it keeps it from being idle. */
+  due(now: number): { readonly why: 'expired' | 'idle'; readonly at: number } {
+    const idleAt = (this.pending > 0 ? now : this.usedAt) + this.idleTimeoutMs;
+    return idleAt < this.expiresAt ? { why: 'idle', at: idleAt } : { why: 'expired', at: this.expiresAt };
+  }
+}
