@@ -149,6 +149,18 @@ export function logEvents(events: Events, log: Logger, { slowQueryMs, redact }: 
         type.replaceAll('_', ' '),
       );
     }),
+    events.on('session.opened', ({ sessionId, owner, sources }) =>
+      log.info({ event: 'session.opened', session_id: sessionId, owner, sources }, 'session opened'),
+    ),
+    events.on('session.state', ({ sessionId, from, state, lost }) =>
+      log.info(
+        { event: 'session.state', session_id: sessionId, from, state, lost: lost.length },
+        'session state',
+      ),
+    ),
+    events.on('session.ended', ({ sessionId, owner, why }) =>
+      log.info({ event: 'session.ended', session_id: sessionId, owner, why }, 'session ended'),
+    ),
     events.on('restart.requested', ({ path, incarnation, requestedBy }) =>
       log.info(
         { event: 'restart.requested', path, incarnation, requested_by: requestedBy },
