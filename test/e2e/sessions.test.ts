@@ -143,4 +143,3 @@ test('its files and sources are as closed as elsewhere', async () => {
   expect((await inSession(id, "SELECT * FROM read_csv('/etc/passwd')")).body.code).toBe('SQL_ERROR');
   await close(id);
 });
-await until('nothing is left', async () => (await server.get('/v1/sessions')).body.sessions.length === 0);
