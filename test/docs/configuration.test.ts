@@ -51,7 +51,7 @@ const DEFAULTS = (() => {
 })();
 
 /** The tables of keys that stand for themselves; sources have their own, by kind. */
-const DESCRIBED = ['## Server', '## Pools', '## Crashes', '## Quotas'].flatMap(rows);
+const DESCRIBED = ['## Server', '## Pools', '## Crashes', '## Quotas', '## Sessions'].flatMap(rows);
 
 const NOT_IN_EFFECT = MARKDOWN.slice(MARKDOWN.indexOf('## Not in effect yet'));
 const isNotYet = (path: string) =>
