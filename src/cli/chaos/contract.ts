@@ -113,7 +113,7 @@ const MEMBERS: Readonly<Record<FailureCode, z.ZodRawShape>> = {
   RESULT_NOT_READY: {},
   QUERY_ID_REUSED: {},
   SESSION_BUSY: {},
-  SESSION_EXPIRED: { reason: text },
+  SESSION_EXPIRED: {},
   PAYLOAD_TOO_LARGE: { limit: count },
   UNSUPPORTED_MEDIA_TYPE: {},
   MEMORY_LIMIT: limits,
