@@ -62,6 +62,7 @@ describe('duckcoop tree', () => {
       '│     │  ├─ interactive-1',
       '│     │  └─ interactive-2',
       '│     └─ queue',
+      '├─ sessions',
       '├─ query-router',
       '└─ http',
     ]);
