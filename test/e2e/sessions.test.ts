@@ -2,6 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { bearer, keyHash } from '../support/principals.ts';
 import {
   call,
   quickPool,
@@ -142,4 +143,45 @@ test('its files and sources are as closed as elsewhere', async () => {
     expect((await inSession(id, sql)).body.code).toBe('FORBIDDEN');
   expect((await inSession(id, "SELECT * FROM read_csv('/etc/passwd')")).body.code).toBe('FORBIDDEN');
   await close(id);
+});
+
+test('it ends with the key of its owner, and nobody else notices', async () => {
+  const principals = (annsKey: string) => ({
+    ann: { key_hash: keyHash(annsKey), role: 'reader' },
+    bob: { key_hash: keyHash('bob'), role: 'reader' },
+    ops: { key_hash: keyHash('ops'), role: 'operator' },
+  });
+  const options = (annsKey: string) => ({
+    pools: { interactive: quickPool() },
+    config: { auth: { mode: 'api_keys', principals: principals(annsKey) } },
+  });
+  const keyed = await startTestServer(options('ann'));
+  try {
+    await keyed.server.ready;
+    const as = (key: string, method: string, path: string, body?: object) =>
+      call(keyed.url, method, path, body as never, undefined, bearer(key));
+    const hers = (await as('ann', 'POST', '/v1/sessions', {})).body.session_id;
+    const his = (await as('bob', 'POST', '/v1/sessions', {})).body.session_id;
+    expect((await as('bob', 'GET', `/v1/sessions/${hers}`)).status).toBe(404);
+    for (const [key, session] of [
+      ['ann', hers],
+      ['bob', his],
+    ])
+      expect(
+        (await as(key, 'POST', '/v1/query', { sql: 'CREATE TABLE t AS SELECT 1', session })).status,
+      ).toBe(200);
+    await keyed.rewrite(options('another'));
+    expect((await as('ops', 'POST', '/v1/config/reload')).status).toBe(200);
+    await until('hers is gone', async () => {
+      const { sessions } = (await as('ops', 'GET', '/v1/sessions')).body;
+      return sessions.length === 1 && sessions[0].session_id === his;
+    });
+    expect((await as('another', 'POST', '/v1/query', { sql: 'FROM t', session: hers })).body).toMatchObject({
+      code: 'SESSION_EXPIRED',
+      reason: 'revoked',
+    });
+    expect((await as('bob', 'POST', '/v1/query', { sql: 'FROM t', session: his })).body.data).toEqual([[1]]);
+  } finally {
+    await keyed.stop();
+  }
 });
