@@ -17,7 +17,6 @@ import { QueryTable } from './actors/query-table.ts';
 import { Quotas } from './actors/quota.ts';
 import { WorkerRoster } from './actors/worker-roster.ts';
 import { chaosService } from './chaos.ts';
-import type { AuthConfig } from './config/auth.ts';
 import { configChanges } from './config/changes.ts';
 import { publicConfig } from './config/describe.ts';
 import { LiveConfig } from './config/live-config.ts';
@@ -33,7 +32,6 @@ import { createApp } from './http/app.ts';
 import { EventStreams } from './http/event-streams.ts';
 import { Listener, type ListeningAddress } from './http/listener.ts';
 import { operationsService } from './operations.ts';
-import { ANONYMOUS } from './principal.ts';
 import { Reloader, type ReloadOutcome, type ReloadTrigger } from './reload.ts';
 import { Restarts } from './restarts.ts';
 import { ResultStore } from './results/result-store.ts';
@@ -269,8 +267,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     apply: async (before) => {
       // Whoever reads one has shown a key that may be worth nothing by now, and can show it again.
       if (changesKeys(before, live.current)) eventStreams?.disconnect();
-      for (const name of revoked(before.auth, live.current.auth))
-        void sessions.endSessionsOf(name).catch(onFault);
+      for (const name of revoked(before, live.current)) void sessions.endSessionsOf(name).catch(onFault);
       redactor.learn(secretsIn(live.current));
       log.level = live.current.telemetry.log_level;
       await pools.reconfigure(live.current.pools, (name, settings) => {
@@ -437,13 +434,14 @@ function changesKeys(before: Config, after: Config): boolean {
   return configChanges(before, after).some(({ path }) => path.startsWith('auth.'));
 }
 
-/** Principals who are not there any more, or have another key or other rights: what they opened with
- * the old ones ends. */
-function revoked(before: AuthConfig, after: AuthConfig): string[] {
-  const remain = (name: string) =>
-    JSON.stringify(after.principals[name]) === JSON.stringify(before.principals[name]);
-  const names = Object.keys(before.principals).filter((name) => !remain(name));
-  return before.mode === after.mode ? names : [...names, ANONYMOUS.name];
+/** Whose key, role or rights are not what they were: what they opened with the old ones ends. */
+function revoked(before: Config, after: Config): ReadonlySet<string> {
+  const changed = configChanges(before, after).map(({ path }) => path.split('.'));
+  return new Set(
+    changed.flatMap(([section, what, name]) =>
+      section === 'auth' && what === 'principals' && name !== undefined ? [name] : [],
+    ),
+  );
 }
 
 /** What the workers of a pool are started with, to be compared: those that began with something else are replaced. */
