@@ -70,8 +70,8 @@ export interface Admission {
   refusal(job: Job): Failure | undefined;
   /** How many workers its principal may put at risk at the same time. */
   allowance(job: Job): number;
-  /** Whether its principal may have one more with the workers, beside `running` of its own. */
-  mayBegin(job: Job, running: number): boolean;
+  /** Whether its principal may have one more with the workers, beside `running` of its own; those are counted only where there is a limit. */
+  mayBegin(job: Job, running: () => number): boolean;
   /** Why it is not to wait, now that `waiting` of its principal's do, itself among them. */
   overcrowded(job: Job, waiting: number): Failure | undefined;
 }
@@ -401,7 +401,7 @@ class PoolQueue {
    * not one of them. Where it may put none at risk it does not wait: it is refused.
    */
   #mustWait(job: Job, slot: Slot): boolean {
-    if (!this.#options.admission.mayBegin(job, this.#runningOf(job.origin.principal.name))) return true;
+    if (!this.#options.admission.mayBegin(job, () => this.#runningOf(job.origin.principal.name))) return true;
     const allowance = this.#options.admission.allowance(job);
     if (allowance === Number.POSITIVE_INFINITY || allowance === 0) return false;
     const { name } = job.origin.principal;

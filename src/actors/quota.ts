@@ -70,8 +70,9 @@ export class Quotas {
   }
 
   /** Whether one more may begin beside `running` of its queries. */
-  mayBegin(principal: PrincipalIdentity, running: number): boolean {
-    return running < (limitOf(this.#limits(), principal, 'concurrent') ?? Number.POSITIVE_INFINITY);
+  mayBegin(principal: PrincipalIdentity, running: () => number): boolean {
+    const concurrent = limitOf(this.#limits(), principal, 'concurrent');
+    return concurrent === undefined || running() < concurrent;
   }
 
   /** Why one that has come to wait is not to, now that `waiting` of its queries do, itself among them. */

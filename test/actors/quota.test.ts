@@ -58,8 +58,13 @@ test('limits that change are in force at once', () => {
 
 test('of those at a time, more wait, and of those that wait, more are refused', () => {
   const some = quotas({ concurrent: 2, queued: 1 });
-  expect([0, 1, 2, 3].map((running) => some.mayBegin(ANN, running))).toEqual([true, true, false, false]);
-  expect(some.mayBegin(OPS, 1_000)).toBe(true);
+  expect([0, 1, 2, 3].map((running) => some.mayBegin(ANN, () => running))).toEqual([
+    true,
+    true,
+    false,
+    false,
+  ]);
+  expect(some.mayBegin(OPS, () => 1_000)).toBe(true);
   expect(some.overcrowded(ANN, 1)).toBe(undefined);
   expect(some.overcrowded(ANN, 2)).toMatchObject({
     ...{ code: 'QUOTA_EXCEEDED', retryable: true },
