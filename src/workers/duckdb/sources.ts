@@ -68,6 +68,20 @@ async function attachServer(connection: DuckDBConnection, source: Server): Promi
   await connection.run(`DROP SECRET ${secret}`);
 }
 
+/**
+ * Scanners trust the catalog they have read, and crash on, or misread, a table that was changed since: what is kept attached
+ * forgets it before each use.
+ */
+export async function refreshCatalogs(
+  connection: DuckDBConnection,
+  attachments: readonly Attachment[],
+): Promise<void> {
+  const kinds = new Set(attachments.map(({ kind }) => kind));
+  // In a transaction that has failed nothing is answered; and nothing is read then either.
+  if (kinds.has('postgres')) await connection.run('CALL pg_clear_cache()').catch(() => undefined);
+  if (kinds.has('mysql')) await connection.run('CALL mysql_clear_cache()').catch(() => undefined);
+}
+
 /** Readers of the files a folder may hold, by the end of their names. */
 const READERS: readonly (readonly [RegExp, string])[] = [
   [/\.parquet$/i, 'read_parquet'],

@@ -1,0 +1,88 @@
+/**
+ * The instance of a session and its one connection, kept from statement to statement. Where its sources, or their
+ * credentials, are not those it was opened with, it is opened anew: what is attached to a locked instance stays as it is.
+ */
+import type { DuckDBConnection } from '@duckdb/node-api';
+import type { Attachment } from '../protocol.ts';
+import type { Extensions } from './extensions.ts';
+import { close, lock, type OpenInstance } from './open-instance.ts';
+import { attach, identifier, literal, refreshCatalogs } from './sources.ts';
+import { volatileNames } from './volatile.ts';
+
+export interface WorkspaceRequest {
+  readonly attachments: readonly Attachment[];
+  readonly sql: string;
+  /** Told each connection that may have to be interrupted. */
+  readonly onConnection: (connection: DuckDBConnection) => void;
+}
+
+export interface WorkspaceOptions {
+  /** The session's database file. */
+  readonly file: string;
+  readonly open: () => Promise<OpenInstance>;
+  readonly extensions: Extensions;
+}
+
+export class Workspace {
+  readonly #options: WorkspaceOptions;
+  #kept: Kept | undefined;
+
+  constructor(options: WorkspaceOptions) {
+    this.#options = options;
+  }
+
+  async connection(request: WorkspaceRequest): Promise<DuckDBConnection> {
+    const key = JSON.stringify(request.attachments);
+    if (this.#kept !== undefined && this.#kept.key !== key) {
+      this.#kept.connection.closeSync();
+      close(this.#kept.open);
+      this.#kept = undefined;
+    }
+    const kept = this.#kept;
+    if (kept === undefined) this.#kept = await this.#open(key, request);
+    else {
+      request.onConnection(kept.connection);
+      await refreshCatalogs(kept.connection, request.attachments);
+    }
+    const { connection } = this.#kept as Kept;
+    request.onConnection(connection);
+    return connection;
+  }
+
+  /** What the session would lose with this process. */
+  async volatile(): Promise<readonly string[] | undefined> {
+    return this.#kept === undefined ? undefined : await volatileNames(this.#kept.connection);
+  }
+
+  async #open(key: string, request: WorkspaceRequest): Promise<Kept> {
+    const { file, extensions } = this.#options;
+    const open = await this.#options.open();
+    let connection: DuckDBConnection | undefined;
+    try {
+      connection = await open.instance.connect();
+      request.onConnection(connection);
+      await connection.run(`ATTACH ${literal(file)} AS workspace`);
+      await connection.run('USE workspace');
+      for (const source of request.attachments) {
+        await extensions.require(source, open, connection);
+        // Views of a folder are a schema of the workspace, and made anew.
+        if (source.kind === 'files')
+          await connection.run(`DROP SCHEMA IF EXISTS ${identifier(source.alias)} CASCADE`);
+        await attach(connection, source, request.sql);
+      }
+      await lock(open.instance, request.attachments, undefined);
+      return { key, open, connection };
+    } catch (error) {
+      connection?.closeSync();
+      close(open);
+      throw error;
+    }
+  }
+}
+
+interface Kept {
+  /** What it was opened with. */
+  readonly key: string;
+  readonly open: OpenInstance;
+  readonly connection: DuckDBConnection;
+}
