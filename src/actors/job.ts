@@ -41,6 +41,8 @@ export interface Job {
   readonly queueTimeoutMs: number;
   queueDeadline: number;
   readonly sink: ResultSink;
+  /** Somebody is to hear that it waits; of any other one a report of that is work for nothing. */
+  readonly tellsThatItWaits: boolean;
   /** Who cancelled it, as soon as somebody has: whoever holds the job next ends it. */
   cancelledBy: string | undefined;
   /**
@@ -76,7 +78,7 @@ export type JobReport =
   | { readonly type: 'running'; readonly queryId: string; readonly worker: string }
   | { readonly type: 'streaming'; readonly queryId: string }
   | { readonly type: 'progress'; readonly queryId: string; readonly progress: QueryProgress }
-  /** It is in the queue, and no worker is free. */
+  /** It is in the queue, and no worker is free. Of those that are to tell so. */
   | { readonly type: 'waiting'; readonly queryId: string }
   /** It is back in the queue, as if it had never left. */
   | { readonly type: 'requeued'; readonly queryId: string }

@@ -202,7 +202,7 @@ class PoolQueue {
       return;
     }
     this.#turnAwaySurplus();
-    if (this.#waiting.has(waiter)) this.#options.report({ type: 'waiting', queryId });
+    if (job.tellsThatItWaits && this.#waiting.has(waiter)) this.#options.report({ type: 'waiting', queryId });
   }
 
   /** Whoever has most queries waiting makes room for others. */

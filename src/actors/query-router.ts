@@ -108,6 +108,15 @@ export function lostRouter(): Failure {
   return new Failure('INTERNAL', 'The query router was restarted while it had the query.');
 }
 
+/** What becomes of a query that is let in. */
+interface Submission {
+  readonly sink: ResultSink | undefined;
+  readonly settle: (outcome: QueryResult | Failure) => void;
+  readonly kept: KeptRecord | undefined;
+  readonly onQueued: (() => void) | undefined;
+  readonly isFollowed: boolean;
+}
+
 class QueryRouter {
   readonly #options: QueryRouterOptions;
   readonly #context: ActorContext<QueryRouterMessage>;
@@ -208,7 +217,13 @@ class QueryRouter {
       settle(toFailure(error));
       return;
     }
-    const { record, job } = this.#admit(request, placement, sink, settle, kept, onQueued);
+    const { record, job } = this.#admit(request, placement, {
+      sink,
+      settle,
+      kept,
+      onQueued,
+      isFollowed: onFeed !== undefined,
+    });
     if (onFeed !== undefined) onFeed(this.#options.table.follow(record));
     this.#toQueue(record, job, { type: 'enqueue', job });
   }
@@ -228,10 +243,7 @@ class QueryRouter {
   #admit(
     request: QueryRequest,
     placement: Placement,
-    stream: ResultSink | undefined,
-    settle: (outcome: QueryResult | Failure) => void,
-    kept: KeptRecord | undefined,
-    onQueued: (() => void) | undefined,
+    { sink, settle, kept, onQueued, isFollowed }: Submission,
   ): { readonly record: QueryRecord; readonly job: Job } {
     const now = this.#context.system.clock.now();
     const { queryId, principal, tags } = request;
@@ -249,7 +261,8 @@ class QueryRouter {
       origin: { principal, sources: request.sources },
       ranMs: 0,
       attempt: 1,
-      sink: kept?.result ?? stream ?? buffer,
+      sink: kept?.result ?? sink ?? buffer,
+      tellsThatItWaits: isFollowed || onQueued !== undefined,
       cancelledBy: undefined,
       holder: undefined,
     };

@@ -16,6 +16,11 @@ export interface ControlChannelOptions<In> {
   readonly onClose: () => void;
   /** The longest line that is read, in bytes. */
   readonly maxLine: number;
+  /**
+   * Messages of one turn of the event loop are sent together: each write wakes the other end. Not for one that may die between two
+   * of them.
+   */
+  readonly gathers?: boolean;
 }
 
 const NEWLINE = 0x0a;
@@ -26,6 +31,8 @@ export class ControlChannel<In, Out> {
   #rest: Buffer[] = [];
   #restBytes = 0;
   #broken = false;
+  /** Lines that wait for the end of this turn of the event loop. */
+  #outgoing = '';
 
   constructor(socket: Duplex, options: ControlChannelOptions<In>) {
     this.#socket = socket;
@@ -39,7 +46,19 @@ export class ControlChannel<In, Out> {
   /** Sends a message; silently nothing once the channel is closed, since its close is told in its own right. */
   send(message: Out): void {
     if (!this.#socket.writable) return;
-    this.#socket.write(`${JSON.stringify(message)}\n`);
+    const line = `${JSON.stringify(message)}\n`;
+    if (!this.#options.gathers) {
+      this.#socket.write(line);
+      return;
+    }
+    if (this.#outgoing === '') setImmediate(() => this.#flush());
+    this.#outgoing += line;
+  }
+
+  #flush(): void {
+    const lines = this.#outgoing;
+    this.#outgoing = '';
+    if (this.#socket.writable) this.#socket.write(lines);
   }
 
   close(): void {

@@ -273,6 +273,7 @@ export class WorkerProcess {
           resolve();
         },
         maxLine: MAX_LINE,
+        gathers: true,
       });
     });
     this.#data = data;

@@ -85,6 +85,7 @@ function scene({ rogue }: { readonly rogue?: string } = {}) {
   const jobs: Job[] = [];
   const run = (sql: string, settings: Partial<Job> = {}) => {
     const job: Job = {
+      tellsThatItWaits: false,
       queryId: `q-${jobs.length}`,
       ticket: jobs.length,
       statement: { sql, rowFormat: 'arrays', maxBytes: 1e6, attachments: [], write: false },
