@@ -92,7 +92,7 @@ async function start(configure: Configure): Promise<void> {
   const [{ Instances }, { Engine: DuckDBEngine }, { version }, pipe] = await Promise.all([
     import('./duckdb/instances.ts'),
     import('./engine.ts'),
-    import('@duckdb/node-api'),
+    import('./duckdb/binding.ts'),
     makePipe(join(configure.folder, 'result')),
   ]);
   const lanes = new Piscina({

@@ -6,8 +6,9 @@
  * governed by an allow-list, held against the syntax tree that DuckDB itself makes of the statement, and statements that
  * are no reads are refused unless the configuration lets them. docs/sandbox-attacks.md shows what is tried against it.
  */
-import { type DuckDBConnection, type DuckDBPreparedStatement, StatementType } from '@duckdb/node-api';
+import type { DuckDBConnection, DuckDBPreparedStatement } from '@duckdb/node-api';
 import type { Attachment } from '../protocol.ts';
+import { StatementType } from './binding.ts';
 import { Refusal } from './refusal.ts';
 import { BLANKS, headOf } from './sql-text.ts';
 import { type FunctionCall, functionCalls, syntaxTree } from './syntax-tree.ts';
