@@ -127,6 +127,7 @@ function server(source: ServerSource) {
     port: source.port,
     readOnly: source.read_only,
     remoteQuery: source.remote_query,
+    connectTimeoutMs: source.connect_timeout,
     ...(source.user === undefined ? {} : { user: source.user }),
     ...(source.password === undefined ? {} : { password: source.password.reveal() }),
     ...(source.database === undefined ? {} : { database: source.database }),
@@ -135,8 +136,14 @@ function server(source: ServerSource) {
 
 /** libpq's connection parameters (PostgreSQL manual, 34.1.2), none of them secret. */
 function postgresOptions(source: Extract<SourceConfig, { kind: 'postgres' }>): Record<string, string> {
+  const seconds = Math.max(1, Math.ceil(source.connect_timeout / 1_000));
   return {
-    connect_timeout: String(Math.max(1, Math.ceil(source.connect_timeout / 1_000))),
+    connect_timeout: String(seconds),
+    // A server whose machine is gone, or cut off, says nothing more: the kernel finds out (tcp(7)).
+    keepalives_idle: String(seconds),
+    keepalives_interval: String(seconds),
+    keepalives_count: '2',
+    tcp_user_timeout: String(2 * seconds * 1_000),
     ...(source.ssl_mode === undefined ? {} : { sslmode: source.ssl_mode }),
     ...(source.ssl_ca === undefined ? {} : { sslrootcert: source.ssl_ca }),
     ...(source.ssl_cert === undefined ? {} : { sslcert: source.ssl_cert }),

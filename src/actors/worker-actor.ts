@@ -455,8 +455,10 @@ class WorkerActor {
     if (result.volatile !== undefined) this.#options.onVolatile?.(result.volatile);
     this.#options.roster.disarmQuery(held.job.queryId);
     this.#options.report({ type: 'ended', queryId: held.job.queryId, end: this.#endOf(held, result) });
-    if (result.retire !== undefined) this.#end('recycle');
-    else if (this.#state === 'ending') this.#endProcess();
+    if (result.retire !== undefined) {
+      this.#end('recycle');
+      if (result.retire === 'stuck') this.#process.kill('recycled');
+    } else if (this.#state === 'ending') this.#endProcess();
     else this.#retireIfDue();
     this.#begin();
     if (held.alone) this.#tellSendAhead(true);

@@ -53,8 +53,8 @@ const server = {
   ssl_cert: text().optional(),
   /** Path of the client's key; needs `ssl_cert`. */
   ssl_key: text().optional(),
-  /** Milliseconds. */
-  connect_timeout: duration().prefault('10s'),
+  /** Milliseconds it has to answer, when it is connected to and whenever it is asked whether it is there. */
+  connect_timeout: duration().prefault('5s'),
   /** Milliseconds the server itself gives a statement; without it the query's own deadline rules. */
   statement_timeout: duration().optional(),
   read_only: readOnly,

@@ -15,14 +15,16 @@ import { abandon } from './duckdb/abandon.ts';
 import type { ArrowLane } from './duckdb/arrow-result.ts';
 import type { ChunkSource } from './duckdb/chunks.ts';
 import { failedVerdict, isFatal, memoryLimit, readDuckDBError } from './duckdb/duckdb-error.ts';
-import type { Instances, Lease } from './duckdb/instances.ts';
+import type { Instances, Lease, LeaseRequest } from './duckdb/instances.ts';
 import { type JsonResultOptions, type JsonResultSummary, writeJsonResult } from './duckdb/json-result.ts';
 import { keepResult, pageOf } from './duckdb/kept-result.ts';
 import type { ReusableStatement } from './duckdb/prepared-cache.ts';
 import { progressOf } from './duckdb/progress.ts';
 import { Refusal } from './duckdb/refusal.ts';
 import { mayRunBesidePipe } from './duckdb/result-text.ts';
-import { type Outcome, runStatements, type StatementSteps } from './duckdb/statement.ts';
+import { isServer, sourceFailure, unavailable, withoutSecrets } from './duckdb/source-failure.ts';
+import { SourceWatch } from './duckdb/source-watch.ts';
+import { LostFailure, type Outcome, runStatements, type StatementSteps } from './duckdb/statement.ts';
 import { streamStatements } from './duckdb/stream-result.ts';
 import { allocatedBytesNow } from './folder-size.ts';
 import type { Configure, FailedVerdict, Finished, Phase, Progress, Run } from './protocol.ts';
@@ -55,16 +57,19 @@ const CHANGES_CONNECTION = /setseed/i;
 
 interface Execution {
   readonly verdict: Finished['verdict'];
-  /** DuckDB itself says that the instance is not to be used again. */
-  readonly broken: boolean;
+  /** Why this worker is not to be used again: DuckDB itself says so, or a call into it does not come back. */
+  readonly retire?: 'broken' | 'stuck';
 }
 
 interface Token {
   readonly seq: number;
   /** On the clock of `performance.now()`. */
   readonly startedAt: number;
+  readonly watch: SourceWatch;
   connection: DuckDBConnection | undefined;
   interrupted: boolean;
+  /** Its verdict is told while a call into DuckDB goes on: what comes of that is nobody's. */
+  abandoned: boolean;
   /** Lets a COPY go that waits for room in its pipe. */
   pipe: { discard(): void } | undefined;
   wrote: boolean;
@@ -107,6 +112,7 @@ export class Engine {
     this.#options.onPhase('cancelling', seq, token.wrote);
     if (token.interrupted) return;
     token.interrupted = true;
+    token.watch.stop();
     token.pipe?.discard();
     token.connection?.interrupt();
     // DuckDB forgets an interruption that comes just before it begins with a statement.
@@ -148,18 +154,20 @@ export class Engine {
       const token: Token = {
         seq: statement.seq,
         startedAt: performance.now(),
+        watch: new SourceWatch(statement.attachments),
         connection: undefined,
         interrupted: false,
+        abandoned: false,
         pipe: undefined,
         wrote: false,
         interrupting: undefined,
         offset: 0,
-        reply: new Reply((bytes) => this.#options.write(statement.seq, bytes)),
+        reply: new Reply((bytes) => (token.abandoned ? NEVER : this.#options.write(token.seq, bytes))),
         keptBytes: undefined,
         peakMemoryBytes: 0,
       };
       this.#current = token;
-      const { verdict, broken } = await this.#execute(statement, token);
+      const { verdict, retire } = await this.#executeWatched(statement, token);
       const { body, bytes } =
         verdict.ok && statement.keep === undefined
           ? await token.reply.finish(statement.output === undefined)
@@ -168,8 +176,8 @@ export class Engine {
       if (runMs > SAMPLED_MS) this.sampleMemory();
       clearInterval(token.interrupting);
       this.#current = undefined;
-      const retirement = this.#retirement(verdict, broken);
-      const volatile = broken ? undefined : await this.#options.instances.volatile();
+      const retirement = retire === undefined ? this.#retirement(verdict) : { retire };
+      const volatile = retire === undefined ? await this.#options.instances.volatile() : undefined;
       this.#options.finished({
         seq: token.seq,
         ...(token.keptBytes === undefined ? {} : { keptBytes: token.keptBytes }),
@@ -192,6 +200,19 @@ export class Engine {
     for (const { seq } of this.#waiting.splice(0)) this.#options.withdrawn(seq);
   }
 
+  /** Where a server is found gone that a call into DuckDB waits for, that call is left behind, and its process with it. */
+  async #executeWatched(statement: Run, token: Token): Promise<Execution> {
+    const { watch } = token;
+    const gone = watch.silent.catch((refusal: Refusal): Execution => {
+      token.abandoned = true;
+      token.interrupted = true;
+      return { verdict: refusal.verdict, retire: 'stuck' };
+    });
+    const execution = await Promise.race([this.#execute(statement, token), gone]);
+    if (await watch.end()) return execution;
+    return { ...execution, retire: 'stuck' };
+  }
+
   async #execute(request: Run, token: Token): Promise<Execution> {
     let statement = request;
     const { instances } = this.#options;
@@ -210,7 +231,8 @@ export class Engine {
     let reusable: ReusableStatement | undefined;
     try {
       if (statement.attachments.length > 0) phase('attaching');
-      lease = await this.#lease(statement, onConnection);
+      lease = await this.#lease(statement, onConnection, token.watch);
+      token.watch.begin(lease.beside);
       if (statement.kept !== undefined) {
         statement = { ...statement, sql: await pageOf(lease.connection, statement.kept) };
         checkpoint();
@@ -247,7 +269,7 @@ export class Engine {
         checkpoint();
         const same = !summary.truncated && !CHANGES_CONNECTION.test(statement.sql);
         if (clean) spoiled = same ? 'nothing' : 'connection';
-        return { verdict: { ok: true, ...summary }, broken: false };
+        return { verdict: { ok: true, ...summary } };
       }
       const outcome = await runStatements(lease, instances.guard, statement, steps);
       ({ reusable } = outcome);
@@ -266,7 +288,7 @@ export class Engine {
         token.keptBytes = keptBytes;
         // The statement is prepared no more, and its connection is as it was.
         if (outcome.clean) spoiled = summary.truncated || token.interrupted ? 'connection' : 'nothing';
-        return { verdict: { ok: true, ...summary }, broken: false };
+        return { verdict: { ok: true, ...summary } };
       }
       const summary = await this.#reply(lease.connection, outcome, statement, token, checkpoint, () =>
         phase('replying'),
@@ -279,22 +301,27 @@ export class Engine {
           reusable = undefined;
         }
       }
-      return { verdict: { ok: true, ...summary }, broken: false };
+      return { verdict: { ok: true, ...summary } };
     } catch (error) {
       const { verdict, broken } = this.#failed(error, statement, token, lease);
       // What a failed write left behind is not known, nor is an instance that ran out of memory.
       const short = verdict.code === 'MEMORY_LIMIT' || verdict.code === 'DISK_LIMIT';
       if (!statement.write && !broken && !short) spoiled = 'connection';
-      return { verdict, broken };
+      return broken ? { verdict, retire: 'broken' } : { verdict };
     } finally {
       token.connection = undefined;
       if (reusable !== undefined) lease?.kept?.drop(statement.sql, reusable);
-      lease?.release(spoiled);
+      // Closing what a native call is at would wait for that call.
+      if (!token.abandoned) lease?.release(spoiled);
     }
   }
 
   /** Of a kept result, its file with nothing of a client beside it; else what the statement of a client runs on. */
-  #lease(statement: Run, onConnection: (connection: DuckDBConnection) => void): Promise<Lease> {
+  #lease(
+    statement: Run,
+    onConnection: (connection: DuckDBConnection) => void,
+    watch: SourceWatch,
+  ): Promise<Lease> {
     const { instances } = this.#options;
     const { kept, attachments, memoryLimit, threads, sql, output } = statement;
     if (kept !== undefined) {
@@ -304,7 +331,8 @@ export class Engine {
       });
     }
     const copies = output !== undefined && mayRunBesidePipe(sql);
-    return instances.lease({ attachments, memoryLimit, threads, sql, copies, onConnection });
+    const connecting: LeaseRequest['connecting'] = (source, work) => watch.connecting(source, work);
+    return instances.lease({ attachments, memoryLimit, threads, sql, copies, onConnection, connecting });
   }
 
   #source(connection: DuckDBConnection, { failure }: Outcome, checkpoint: () => void): ChunkSource {
@@ -343,7 +371,14 @@ export class Engine {
       const verdict = memoryLimit(error.message, { memoryLimit: configure.memoryHardLimit, used });
       return { verdict, broken: false };
     }
-    const info = readDuckDBError(error);
+    const { attachments } = statement;
+    const servers = attachments.filter(isServer);
+    if (error instanceof LostFailure && servers[0] !== undefined)
+      return { verdict: unavailable(servers[0], BROKE_OFF).verdict, broken: false };
+    const plain = readDuckDBError(error);
+    const info = { ...plain, message: withoutSecrets(plain.message, attachments) };
+    const failure = sourceFailure(info, attachments);
+    if (failure !== undefined) return { verdict: failure.verdict, broken: false };
     const verdict = failedVerdict(info, {
       sql: statement.sql,
       offset: token.offset,
@@ -359,12 +394,15 @@ export class Engine {
    * The allocator keeps address space that it once had; with most of the limit gone, later allocations fail in places that
    * cannot say so (a thread that does not start ends the process). Such a worker is replaced in peace.
    */
-  #retirement(verdict: Finished['verdict'], broken: boolean): Pick<Finished, 'retire'> {
-    if (broken) return { retire: 'broken' };
+  #retirement(verdict: Finished['verdict']): Pick<Finished, 'retire'> {
     if (verdict.ok || verdict.code !== 'MEMORY_LIMIT') return {};
     return dataSegment() > this.#options.configure.memoryHardLimit / 2 ? { retire: 'memory' } : {};
   }
 }
+
+/** Nobody takes the bytes of a statement whose verdict has been told. */
+const NEVER = new Promise<never>(() => undefined);
+const BROKE_OFF = 'the result broke off after some of its rows, and did not when it was read once more';
 
 /** Calls `before` before the first `write`. */
 function firstly(before: () => void, write: (bytes: Uint8Array) => Promise<void>): typeof write {

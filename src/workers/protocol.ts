@@ -84,6 +84,8 @@ const server = {
   password: z.string().optional(),
   database: z.string().optional(),
   options: z.record(z.string(), z.string()),
+  /** Milliseconds in which it answers, whenever it is asked whether it is there; undefined where nobody asks. */
+  connectTimeoutMs: count.min(1).optional(),
   readOnly: z.boolean(),
   /** `postgres_query` and `mysql_query` may be called with it. */
   remoteQuery: z.boolean().optional(),
@@ -222,10 +224,10 @@ const finished = z.strictObject({
   /** Of a session: names of what is in this process's memory alone. */
   volatile: z.array(z.string()).optional(),
   /**
-   * This worker must be replaced before its next statement: DuckDB says that it is broken though the process lives, or
-   * memory it took does not come back.
+   * This worker must be replaced before its next statement: DuckDB says that it is broken though the process lives, memory it
+   * took does not come back, or a native call waits for a server that is gone, so that the process cannot even end by itself.
    */
-  retire: z.enum(['broken', 'memory']).optional(),
+  retire: z.enum(['broken', 'memory', 'stuck']).optional(),
 });
 export type Finished = z.infer<typeof finished>;
 

@@ -124,7 +124,7 @@ test('the sources of the example have their credentials, absolute paths and safe
     use_ssl: false,
   });
   expect([lake.key_id?.reveal(), lake.secret?.reveal()]).toEqual(['s3-key', 's3-secret']);
-  expect(my1).toMatchObject({ port: 3306, database: 'analytics', connect_timeout: 10_000 });
+  expect(my1).toMatchObject({ port: 3306, database: 'analytics', connect_timeout: 5_000 });
   expect(landing).toMatchObject({ path: `${FOLDER}/data`, views: {} });
   expect(app).toMatchObject({ path: `${FOLDER}/app.db` });
   expect(Object.values(sources).map((source) => source.read_only)).toEqual([true, true, true, true, true]);

@@ -10,6 +10,7 @@ import type { DuckDBConnection, DuckDBPreparedStatement } from '@duckdb/node-api
 import type { Attachment } from '../protocol.ts';
 import { StatementType } from './binding.ts';
 import { Refusal } from './refusal.ts';
+import { isServer, type Server } from './source-failure.ts';
 import { BLANKS, headOf } from './sql-text.ts';
 import { type FunctionCall, functionCalls, syntaxTree } from './syntax-tree.ts';
 
@@ -211,8 +212,6 @@ async function refuseMisread(connection: DuckDBConnection, statement: string): P
   if (parsed) throw Refusal.forbiddenStatement('unknown');
 }
 
-type Server = Extract<Attachment, { kind: 'postgres' | 'mysql' }>;
-
 /** The source whose server runs the text, where operators let it. Throws a {@link Refusal} for any other call. */
 function requireRemote(
   { name, isTable, firstText }: FunctionCall,
@@ -222,7 +221,7 @@ function requireRemote(
   const alias = firstText?.toLowerCase();
   for (const source of attachments) {
     if (!isTable || source.kind !== kind || source.alias.toLowerCase() !== alias) continue;
-    if ((source.kind === 'postgres' || source.kind === 'mysql') && source.remoteQuery === true) return source;
+    if (isServer(source) && source.remoteQuery === true) return source;
   }
   throw Refusal.forbiddenFunction(name);
 }

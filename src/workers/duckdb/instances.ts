@@ -32,6 +32,8 @@ export interface Lease {
   /** Statements that are prepared on it; undefined where nothing may be kept. */
   readonly kept: PreparedCache | undefined;
   readonly limits: Limits;
+  /** Another connection to the same instance, for the engine's own questions. */
+  readonly beside: () => Promise<DuckDBConnection>;
   /** The pipe that COPY may write to, where the statement may run beside it. */
   readonly pipe: string | undefined;
   /** Gives it back, saying what may not be used again: nothing (only reads ran, to their end), its connection, or all of it. */
@@ -48,6 +50,8 @@ export interface LeaseRequest {
   readonly copies: boolean;
   /** Told each connection that may have to be interrupted. */
   readonly onConnection: (connection: DuckDBConnection) => void;
+  /** Runs what attaches a source, and watches over it. */
+  readonly connecting: <Value>(source: Attachment, work: () => Promise<Value>) => Promise<Value>;
 }
 
 export class Instances {
@@ -100,9 +104,9 @@ export class Instances {
   /** A connection for one statement, on an instance that is locked. */
   async lease(request: LeaseRequest): Promise<Lease> {
     if (this.#workspace !== undefined) {
-      const connection = await this.#workspace.connection(request);
+      const open = await this.#workspace.open(request);
       const limits = this.#configure;
-      return { connection, kept: undefined, limits, pipe: undefined, release: () => undefined };
+      return { ...open, kept: undefined, limits, pipe: undefined, release: () => undefined };
     }
     const ownLimits = request.memoryLimit !== undefined || request.threads !== undefined;
     if (request.attachments.length > 0 || ownLimits) return await this.#leaseOwn(request);
@@ -136,7 +140,8 @@ export class Instances {
       release();
       throw error;
     }
-    return { connection, kept: undefined, limits: this.#configure, pipe: this.#pipe, release };
+    const beside = () => own.instance.connect();
+    return { connection, beside, kept: undefined, limits: this.#configure, pipe: this.#pipe, release };
   }
 
   /** What a session would lose with this process; undefined where there is none. */
@@ -159,6 +164,7 @@ export class Instances {
     request.onConnection(connection);
     return {
       connection,
+      beside: () => open.instance.connect(),
       kept: undefined,
       limits: this.#configure,
       pipe: this.#pipe,
@@ -178,6 +184,7 @@ export class Instances {
     request.onConnection(connection);
     return {
       connection,
+      beside: () => plain.instance.connect(),
       kept: this.#kept,
       limits: this.#configure,
       pipe: undefined,
@@ -213,7 +220,8 @@ export class Instances {
       request.onConnection(connection);
       for (const source of request.attachments) {
         await this.#extensions.require(source, own, connection);
-        await attach(connection, source, request.sql);
+        const attaching = connection;
+        await request.connecting(source, () => attach(attaching, source, request.sql));
       }
       await connection.run(`SET memory_limit=${literal(`${limits.memoryLimit}B`)}`);
       await connection.run(`SET threads=${limits.threads}`);
@@ -229,6 +237,7 @@ export class Instances {
     const locked = connection;
     return {
       connection: locked,
+      beside: () => instance.connect(),
       kept: undefined,
       limits,
       pipe,

@@ -11,6 +11,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Attachment } from '../protocol.ts';
 import { readDuckDBError } from './duckdb-error.ts';
 import { Refusal } from './refusal.ts';
+import { connectionValue, mysqlValue, type Server, unavailable, withoutSecrets } from './source-failure.ts';
 
 /** Attaches one source. `sql` is the text that will run: a folder of many files becomes views only as far as it names them. */
 export async function attach(connection: DuckDBConnection, source: Attachment, sql: string): Promise<void> {
@@ -39,15 +40,9 @@ export async function attach(connection: DuckDBConnection, source: Attachment, s
     if (error instanceof Refusal) throw error;
     const info = readDuckDBError(error);
     if (info.type === 'INTERRUPT') throw error;
-    throw unavailable(source, redact(info.message, source));
+    throw unavailable(source, withoutSecrets(info.message, [source]));
   }
 }
-
-function unavailable({ alias }: Attachment, why: string): Refusal {
-  return new Refusal('SOURCE_UNAVAILABLE', `${alias}: ${why}`, { source: alias });
-}
-
-type Server = Extract<Attachment, { kind: 'postgres' | 'mysql' }>;
 
 async function attachServer(connection: DuckDBConnection, source: Server): Promise<void> {
   const secret = identifier(`duckcoop_${source.alias}`);
@@ -223,24 +218,4 @@ export function literal(text: string): string {
 
 export function identifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
-}
-
-/** A value in a libpq connection string (PostgreSQL manual, 34.1.1.1). */
-function connectionValue(value: string): string {
-  return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
-}
-
-/** A value in the connection string of DuckDB's MySQL extension, which knows double quotes only. */
-function mysqlValue(value: string): string {
-  return `"${value.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
-}
-
-/** A scanner may put what it was given into its error text. */
-function redact(message: string, source: Attachment): string {
-  const secret = 'password' in source ? source.password : undefined;
-  if (secret === undefined || secret === '') return message;
-  return [secret, connectionValue(secret), mysqlValue(secret)].reduce(
-    (text, form) => text.replaceAll(form, '[secret]'),
-    message,
-  );
 }

@@ -212,7 +212,7 @@ async function runRewritten(context: Context, text: string, last: boolean, error
         throw Refusal.forbiddenStatement(StatementType[type] ?? 'unknown');
       // A temporary type, of an instance that is thrown away.
       const made = await runPrepared(context, prepared, { last: false, reads: true });
-      if (hasFailed(made)) throw new Error(FAILED);
+      if (hasFailed(made)) throw new LostFailure();
     });
     context.steps.checkpoint();
   }
@@ -272,6 +272,15 @@ export function hasFailed(result: DuckDBResult): boolean {
   return result.returnType === ResultReturnType.INVALID;
 }
 
+/** Of a statement that, run once more, does not fail. */
+export class LostFailure extends Error {
+  override readonly name = 'LostFailure';
+
+  constructor() {
+    super(FAILED);
+  }
+}
+
 const FAILED = 'The statement failed after some of its rows, and DuckDB does not say why.';
 /** What says of the statement that is run in place of another no more than that it is another. */
 const OF_THE_PROBE: ReadonlySet<string> = new Set(['Parser', 'Binder', 'Catalog', 'Not implemented']);
@@ -281,7 +290,7 @@ const OF_THE_PROBE: ReadonlySet<string> = new Set(['Parser', 'Binder', 'Catalog'
  * text of the error to itself, so a read is run once more, for nothing but its failure and without keeping a row.
  */
 async function failureOf(context: Context, text: string, offset: number, clean: boolean): Promise<unknown> {
-  const lost = new Error(FAILED);
+  const lost = new LostFailure();
   const { connection, request, steps } = context;
   steps.checkpoint();
   if (!clean) return lost;

@@ -5,6 +5,7 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Attachment } from '../protocol.ts';
 import type { Extensions } from './extensions.ts';
+import type { Lease } from './instances.ts';
 import { close, lock, type OpenInstance } from './open-instance.ts';
 import { attach, identifier, literal, refreshCatalogs } from './sources.ts';
 import { volatileNames } from './volatile.ts';
@@ -14,6 +15,8 @@ export interface WorkspaceRequest {
   readonly sql: string;
   /** Told each connection that may have to be interrupted. */
   readonly onConnection: (connection: DuckDBConnection) => void;
+  /** Runs what attaches a source, and watches over it. */
+  readonly connecting: <Value>(source: Attachment, work: () => Promise<Value>) => Promise<Value>;
 }
 
 export interface WorkspaceOptions {
@@ -31,7 +34,8 @@ export class Workspace {
     this.#options = options;
   }
 
-  async connection(request: WorkspaceRequest): Promise<DuckDBConnection> {
+  /** Its connection, and how to have another one beside it. */
+  async open(request: WorkspaceRequest): Promise<Pick<Lease, 'connection' | 'beside'>> {
     const key = JSON.stringify(request.attachments);
     if (this.#kept !== undefined && this.#kept.key !== key) {
       this.#kept.connection.closeSync();
@@ -44,9 +48,9 @@ export class Workspace {
       request.onConnection(kept.connection);
       await refreshCatalogs(kept.connection, request.attachments);
     }
-    const { connection } = this.#kept as Kept;
+    const { connection, open } = this.#kept as Kept;
     request.onConnection(connection);
-    return connection;
+    return { connection, beside: () => open.instance.connect() };
   }
 
   /** What the session would lose with this process. */
@@ -68,7 +72,8 @@ export class Workspace {
         // Views of a folder are a schema of the workspace, and made anew.
         if (source.kind === 'files')
           await connection.run(`DROP SCHEMA IF EXISTS ${identifier(source.alias)} CASCADE`);
-        await attach(connection, source, request.sql);
+        const attaching = connection;
+        await request.connecting(source, () => attach(attaching, source, request.sql));
       }
       await lock(open.instance, request.attachments, undefined);
       return { key, open, connection };

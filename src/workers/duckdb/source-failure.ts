@@ -1,0 +1,102 @@
+/**
+ * Which failures of a statement are those of a database server, or of the way to it.
+ *
+ * DuckDB gives the type IO, or Invalid, to what a server says against a statement as well as to a connection that broke, so the
+ * words of the client libraries are all there is to tell them apart. A query that brings about such words in an error of its own
+ * deceives nobody but its sender: what is said is that the query may be sent again.
+ */
+import type { Attachment } from '../protocol.ts';
+import type { DuckDBErrorInfo } from './duckdb-error.ts';
+import { Refusal } from './refusal.ts';
+
+export type Server = Extract<Attachment, { kind: 'postgres' | 'mysql' }>;
+
+export function isServer(source: Attachment): source is Server {
+  return source.kind === 'postgres' || source.kind === 'mysql';
+}
+
+/** Nobody is there, or nobody any more. libpq (fe-connect.c, fe-misc.c), MariaDB Connector/C (ma_errmsg.c). */
+const GONE: Readonly<Record<Server['kind'], readonly RegExp[]>> = {
+  postgres: [
+    /connection to server (?:at|on) .* failed: (?!.*FATAL)/s,
+    /could not translate host name/,
+    /server closed the connection unexpectedly/,
+    /could not (?:receive data from|send data to) server/,
+    /no connection to the server/,
+    /SSL (?:SYSCALL error|connection has been closed)/,
+    /(?:terminating connection|the database system is (?:shutting down|starting up|in recovery mode))/,
+  ],
+  mysql: [
+    /Can't connect to (?:local )?server/,
+    /Unknown server host/,
+    /Lost connection to server|Server has gone away/,
+    // A result that breaks off leaves no error with the statement that is asked for it.
+    /^Failed to fetch result row for MySQL query ".*":\s*$/s,
+  ],
+};
+
+/** The server is there and takes no more, or no longer. */
+const BUSY: Readonly<Record<Server['kind'], readonly RegExp[]>> = {
+  postgres: [
+    /FATAL: +(?:sorry, too many clients already|too many connections|remaining connection slots)/,
+    /ERROR: +canceling statement due to (?:statement|lock) timeout/,
+  ],
+  mysql: [
+    /Too many connections|has (?:already )?more than 'max_user_connections'|exceeded the 'max_/,
+    /max_statement_time exceeded|Lock wait timeout exceeded/,
+  ],
+};
+
+/** Errors of these types alone; what a query raises by itself (`error()`) has another one. */
+const TYPES: ReadonlySet<string> = new Set(['IO', 'Invalid', 'Connection', 'Binder']);
+
+function says(texts: typeof GONE, kind: Server['kind'], { type, message }: DuckDBErrorInfo): boolean {
+  return TYPES.has(type) && texts[kind].some((text) => text.test(message));
+}
+
+/** Whether a server is not there, of whichever kind. */
+export function isGone(error: DuckDBErrorInfo): boolean {
+  return says(GONE, 'postgres', error) || says(GONE, 'mysql', error);
+}
+
+/** The refusal for a failure that is a source's; undefined for any other. */
+export function sourceFailure(
+  error: DuckDBErrorInfo,
+  attachments: readonly Attachment[],
+): Refusal | undefined {
+  const servers = attachments
+    .filter(isServer)
+    .filter(({ kind }) => says(GONE, kind, error) || says(BUSY, kind, error));
+  const [first, ...others] = servers;
+  if (first === undefined) return undefined;
+  const named = others.length === 0 ? first : (servers.find((server) => isNamed(server, error)) ?? first);
+  return unavailable(named, withoutSecrets(error.message.trim(), attachments));
+}
+
+export function unavailable({ alias }: Pick<Attachment, 'alias'>, why: string): Refusal {
+  return new Refusal('SOURCE_UNAVAILABLE', `${alias}: ${why}`, { source: alias });
+}
+
+function isNamed({ host, port, kind }: Server, { message }: DuckDBErrorInfo): boolean {
+  return message.includes(host) && (kind === 'mysql' || message.includes(String(port)));
+}
+
+/** A scanner may put what it was given into its error text. */
+export function withoutSecrets(message: string, attachments: readonly Attachment[]): string {
+  return attachments.reduce((text, source) => {
+    const secret = 'password' in source ? source.password : undefined;
+    if (secret === undefined || secret === '') return text;
+    const forms = [secret, connectionValue(secret), mysqlValue(secret)];
+    return forms.reduce((rest, form) => rest.replaceAll(form, '[secret]'), text);
+  }, message);
+}
+
+/** A value in a libpq connection string (PostgreSQL manual, 34.1.1.1). */
+export function connectionValue(value: string): string {
+  return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+}
+
+/** A value in the connection string of DuckDB's MySQL extension, which knows double quotes only. */
+export function mysqlValue(value: string): string {
+  return `"${value.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
+}
