@@ -471,6 +471,7 @@ function workerProcess(config: Config, settings: PoolConfig, folders: RunFolders
         names: config.extensions.load.filter((name) => needed.has(name)),
         onDemand: config.extensions.load,
       },
+      attached: { max: settings.attached.max, idleMs: settings.attached.idle_timeout },
       allowFunctions: config.sql.allow_functions,
       heartbeatMs: settings.heartbeat.interval,
       niceness: settings.nice,

@@ -25,6 +25,7 @@ export function sourceService(live: LiveConfig, queries: QueryService): SourceSe
         rowFormat: 'arrays',
         output: undefined,
         sources: [alias],
+        attachAnew: true,
         pool: undefined,
         timeoutMs: CHECK_TIMEOUT_MS,
         queueTimeoutMs: CHECK_TIMEOUT_MS,

@@ -29,12 +29,17 @@ export async function start(name, args, cwd) {
   };
 }
 
-/** Runs `sql`; resolves with status and body. */
-export function query(url, agent, sql) {
-  const body = JSON.stringify({ sql });
+/** Runs `sql`; resolves with status and body. `fields` are the request's others. */
+export function query(url, agent, sql, fields = {}) {
+  return send(url, agent, 'POST', '/v1/query', { sql, ...fields });
+}
+
+/** One request with a JSON body; resolves with status and body. */
+export function send(url, agent, method, path, fields) {
+  const body = JSON.stringify(fields);
   return new Promise((resolve, reject) => {
     const headers = { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) };
-    const outgoing = request(`${url}/v1/query`, { method: 'POST', agent, headers }, (incoming) => {
+    const outgoing = request(`${url}${path}`, { method, agent, headers }, (incoming) => {
       const pieces = [];
       incoming.on('data', (piece) => pieces.push(piece));
       incoming.once('error', reject);

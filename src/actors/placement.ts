@@ -50,6 +50,8 @@ export function placeQuery(request: QueryRequest, config: PlacementConfig): Plac
         attachmentOf(alias, index, config.sources, principal, write),
       ),
       write,
+      owner: principal.name,
+      ...(request.attachAnew === true ? { attachAnew: true } : {}),
       ...(output === undefined ? {} : { output }),
       ...(kept === undefined ? {} : { kept }),
       ...(params === undefined ? {} : { params: params as never }),

@@ -108,6 +108,8 @@ interface Slot {
   takingBack: boolean;
   /** Warm and idle until another worker is missing. */
   reserve: boolean;
+  /** Whose sources it has attached last. */
+  attached: string | undefined;
 }
 
 class PoolQueue {
@@ -261,6 +263,7 @@ class PoolQueue {
       sendAhead: true,
       takingBack: false,
       reserve: true,
+      attached: undefined,
     };
     for (const job of jobs) {
       slot.jobs.set(job.queryId, job);
@@ -363,12 +366,13 @@ class PoolQueue {
 
   #assign(): void {
     while (this.#waiting.size > 0) {
-      const slot = this.#freeSlot();
-      if (slot === undefined) return;
+      const free = this.#freeSlot();
+      if (free === undefined) return;
       // What one principal has running holds up its own queries and nobody else's.
-      const next = this.#waiting.heads().find(({ job }) => !this.#mustWait(job, slot));
+      const next = this.#waiting.heads().find(({ job }) => !this.#mustWait(job, free));
       if (next === undefined) break;
       const { job } = next;
+      const slot = this.#asGood(free, job);
       const refusal = this.#refusal(job);
       this.#waiting.serve(next);
       next.cancelTimer();
@@ -385,6 +389,7 @@ class PoolQueue {
       }
       job.holder = slot.ref;
       slot.jobs.set(job.queryId, job);
+      slot.attached = attachedBy(job) ?? slot.attached;
       this.#options.report({ type: 'dispatched', queryId: job.queryId, worker: slot.ref.name });
     }
     this.#levelOut();
@@ -420,6 +425,14 @@ class PoolQueue {
       if (room && (best === undefined || slot.jobs.size < best.jobs.size)) best = slot;
     }
     return best;
+  }
+
+  /** In place of an idle worker another idle one that may have the job's sources attached already. */
+  #asGood(free: Slot, job: Job): Slot {
+    const wanted = attachedBy(job);
+    if (wanted === undefined || free.jobs.size > 0) return free;
+    const idle = ({ accepting, reserve, jobs }: Slot) => accepting && !reserve && jobs.size === 0;
+    return [...this.#workers.values()].find((slot) => idle(slot) && slot.attached === wanted) ?? free;
   }
 
   /** Nobody waits here: what was sent ahead to a busy worker is taken back when another one is idle. */
@@ -464,6 +477,11 @@ class PoolQueue {
       end: { ok: false, failure, runMs: 0, killed: false },
     });
   }
+}
+
+/** What is attached for one principal is never used for another. */
+function attachedBy({ origin }: Job): string | undefined {
+  return origin.sources.length === 0 ? undefined : JSON.stringify([origin.principal.name, ...origin.sources]);
 }
 
 export function cancelled(cancelledBy: string): Failure {

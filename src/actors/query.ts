@@ -22,6 +22,8 @@ export interface QueryRequest {
   readonly output: ResultOutput | undefined;
   /** Aliases of configured sources. */
   readonly sources: readonly string[];
+  /** They are connected to, whatever a worker has kept of them. */
+  readonly attachAnew?: boolean;
   readonly pool: string | undefined;
   /** The session it runs in. */
   readonly session?: string | undefined;

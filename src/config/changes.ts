@@ -29,9 +29,16 @@ const EFFECTS: readonly (readonly [readonly string[], Effect])[] = [
   [['extensions'], 'workers_replaced'],
   [['sql', 'allow_functions'], 'workers_replaced'],
   [['chaos'], 'workers_replaced'],
-  ...['threads', 'memory_limit', 'memory_hard_limit', 'temp_limit', 'nice', 'start_timeout', 'heartbeat'].map(
-    (key): [string[], Effect] => [['pools', '*', key], 'workers_replaced'],
-  ),
+  ...[
+    'threads',
+    'memory_limit',
+    'memory_hard_limit',
+    'temp_limit',
+    'nice',
+    'start_timeout',
+    'heartbeat',
+    'attached',
+  ].map((key): [string[], Effect] => [['pools', '*', key], 'workers_replaced']),
   [[], 'in_place'],
 ];
 

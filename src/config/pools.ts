@@ -67,6 +67,12 @@ const pool = section({
     max: integer(0).default(100),
     timeout: duration().prefault('30s'),
   }),
+  /** Instances that a worker keeps with database servers attached, for whoever had them attached: at most `max`, each for so long. */
+  attached: section({
+    max: integer(0, 16).default(2),
+    /** Milliseconds. */
+    idle_timeout: duration().prefault('60s'),
+  }),
   /** A worker is replaced after so many queries or milliseconds. */
   recycle: section({
     max_queries: integer(1).default(10_000),

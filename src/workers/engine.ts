@@ -305,8 +305,12 @@ export class Engine {
     } catch (error) {
       const { verdict, broken } = this.#failed(error, statement, token, lease);
       // What a failed write left behind is not known, nor is an instance that ran out of memory.
-      const short = verdict.code === 'MEMORY_LIMIT' || verdict.code === 'DISK_LIMIT';
-      if (!statement.write && !broken && !short) spoiled = 'connection';
+      const { code } = verdict;
+      const short = code === 'MEMORY_LIMIT' || code === 'DISK_LIMIT';
+      // Nor are the connections of one whose source failed, or that was stopped while it waited for one.
+      const apart =
+        statement.attachments.length > 0 && (code === 'SOURCE_UNAVAILABLE' || code === 'INTERRUPTED');
+      if (!statement.write && !broken && !short && !apart) spoiled = 'connection';
       return broken ? { verdict, retire: 'broken' } : { verdict };
     } finally {
       token.connection = undefined;
@@ -323,7 +327,7 @@ export class Engine {
     watch: SourceWatch,
   ): Promise<Lease> {
     const { instances } = this.#options;
-    const { kept, attachments, memoryLimit, threads, sql, output } = statement;
+    const { kept, attachments, owner, attachAnew = false, memoryLimit, threads, sql, output } = statement;
     if (kept !== undefined) {
       return instances.leaseScratch({ path: kept.path, readOnly: true }).then((lease) => {
         onConnection(lease.connection);
@@ -332,7 +336,11 @@ export class Engine {
     }
     const copies = output !== undefined && mayRunBesidePipe(sql);
     const connecting: LeaseRequest['connecting'] = (source, work) => watch.connecting(source, work);
-    return instances.lease({ attachments, memoryLimit, threads, sql, copies, onConnection, connecting });
+    return instances.lease({
+      ...{ attachments, owner, attachAnew, memoryLimit, threads, sql, copies },
+      onConnection,
+      connecting,
+    });
   }
 
   #source(connection: DuckDBConnection, { failure }: Outcome, checkpoint: () => void): ChunkSource {

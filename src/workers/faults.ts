@@ -13,6 +13,8 @@ export interface FaultTarget {
   /** A sign of life from a thread that is busy. */
   beat(): void;
   closeChannel(): void;
+  /** Believes from now on what it has once read of a source's tables. */
+  keepStaleCatalogs(): void;
 }
 
 /** Waits for the worker to come to this point. */
@@ -96,6 +98,9 @@ export class Faults {
         break;
       case 'disk-full':
         fillDisk();
+        return;
+      case 'stale-catalogs':
+        this.#target.keepStaleCatalogs();
         return;
       case 'channel-garbage':
         writeSync(CONTROL_FD, '{"type":"finished","seq":-1,\u0000 this is no message\n');

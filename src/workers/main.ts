@@ -12,6 +12,7 @@ import { buffersOf } from './arrow/raw-vector.ts';
 import { ControlChannel } from './control-channel.ts';
 import { makePipe } from './copy-pipe.ts';
 import { encodeFrames } from './data-frames.ts';
+import type { Instances } from './duckdb/instances.ts';
 import type { EncodedBatch } from './duckdb/json-encoding.ts';
 import type { Engine, EngineOptions } from './engine.ts';
 import { Faults } from './faults.ts';
@@ -43,6 +44,7 @@ const data = new Socket({ fd: DATA_FD, writable: true });
 data.on('error', () => process.kill(process.pid, 'SIGKILL'));
 
 let engine: Engine | undefined;
+let instances: Instances | undefined;
 let heartbeat: NodeJS.Timeout | undefined;
 /** Milliseconds from one word on a long statement's progress to the next. */
 const PROGRESS_MS = 250;
@@ -51,6 +53,7 @@ const faults = new Faults({
   stopHeartbeat: () => clearInterval(heartbeat),
   beat: () => channel.send({ type: 'heartbeat' }),
   closeChannel: () => channel.close(),
+  keepStaleCatalogs: () => instances?.keepStaleCatalogs(),
 });
 
 function receive(message: ParentMessage): void {
@@ -89,7 +92,7 @@ async function start(configure: Configure): Promise<void> {
   recorder.write('starting');
   if (chaos && configure.startFault !== undefined) await faults.starting(configure.startFault);
   // Only now: limits stand, and a worker that is never configured never loads native code.
-  const [{ Instances }, { Engine: DuckDBEngine }, { version }, pipe] = await Promise.all([
+  const [{ Instances: DuckDBInstances }, { Engine: DuckDBEngine }, { version }, pipe] = await Promise.all([
     import('./duckdb/instances.ts'),
     import('./engine.ts'),
     import('./duckdb/binding.ts'),
@@ -101,12 +104,15 @@ async function start(configure: Configure): Promise<void> {
     maxThreads: 1,
     idleTimeout: 10_000,
   });
-  const instances = await Instances.open(configure, pipe);
+  const opened = await DuckDBInstances.open(configure, pipe);
+  instances = opened;
   const noArrow = { head: noLane, rows: noLane };
-  await warmUp((own) => new DuckDBEngine({ configure, instances, lane: noLane, arrow: noArrow, ...own }));
+  await warmUp(
+    (own) => new DuckDBEngine({ configure, instances: opened, lane: noLane, arrow: noArrow, ...own }),
+  );
   engine = new DuckDBEngine({
     configure,
-    instances,
+    instances: opened,
     lane: (batch, layout, room) =>
       lanes.run({ batch, layout, room } satisfies EncodeJson, {
         name: 'encodeJson',

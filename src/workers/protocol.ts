@@ -57,7 +57,7 @@ export const DEADLY_FAULTS = [
 ] as const;
 export type DeadlyFault = (typeof DEADLY_FAULTS)[number];
 /** Those that a worker is told of while it lives. */
-export const INJECTED_FAULTS = [...DEADLY_FAULTS, 'disk-full'] as const;
+export const INJECTED_FAULTS = [...DEADLY_FAULTS, 'disk-full', 'stale-catalogs'] as const;
 export type InjectedFault = (typeof INJECTED_FAULTS)[number];
 /** Those that it is started with. */
 export const START_FAULTS = ['slow-start', 'crash-at-start'] as const;
@@ -126,6 +126,8 @@ const configure = z.strictObject({
   niceness: z.number().int(),
   /** The database file of a session: this worker is that session's, and keeps one instance for it. */
   workspace: name.optional(),
+  /** How many instances are kept with sources attached, and for how many milliseconds after their last statement. */
+  attached: z.strictObject({ max: count, idleMs: count }).optional(),
   /** Whether `fault` messages, and `startFault`, are obeyed. */
   chaos: z.boolean(),
   startFault: z.enum(START_FAULTS).optional(),
@@ -165,6 +167,10 @@ const run = z.strictObject({
   /** Bytes of `data` past which a JSON result is refused rather than cut. */
   maxBytes: count,
   attachments: z.array(attachment),
+  /** Whose statement it is: what is attached for it is kept for nobody else. */
+  owner: name.optional(),
+  /** Its sources are connected to, whatever is kept. */
+  attachAnew: z.boolean().optional(),
   memoryLimit: count.optional(),
   threads: count.min(1).optional(),
   /** Statements other than reads are allowed. */

@@ -31,6 +31,27 @@ it('as many jobs as the window says are sent ahead to a busy worker', async () =
   expect(worker.jobs.map(({ queryId }) => queryId)).toEqual(['a', 'b', 'c']);
 });
 
+it('of idle workers the one that has the sources of a principal attached has its next job, and waits for nothing', async () => {
+  const { run, startWorker, turns } = scene({ window: 3 });
+  const [first, second] = [startWorker(), startWorker()];
+  const nobodys = { sources: ['db'], principal: { ...PRINCIPAL, name: 'q' } };
+  run('plain');
+  run('attaches', { sources: ['db'] });
+  await turns();
+  expect([first, second].map(({ jobs }) => jobs[0]?.queryId)).toEqual(['plain', 'attaches']);
+  for (const { ref } of [first, second]) ref.tell({ type: 'finish' });
+  await turns();
+  run('again', { sources: ['db'] });
+  run('elsewhere', { sources: ['db'] });
+  await turns();
+  expect([first, second].map(({ jobs }) => jobs[0]?.queryId)).toEqual(['elsewhere', 'again']);
+  for (const { ref } of [first, second]) ref.tell({ type: 'finish' });
+  await turns();
+  run("another's", nobodys);
+  await turns();
+  expect(first.jobs[0]?.queryId).toBe("another's");
+});
+
 it('jobs that come back one by one take their old places', async () => {
   const { run, startWorker, turns, begun } = scene();
   const worker = startWorker();

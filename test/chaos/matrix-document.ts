@@ -1,6 +1,5 @@
 /** docs/fault-matrix.md: a table for each server, written from what a run has seen, and read back. */
-import { FAULTS } from '../../src/workers/protocol.ts';
-import { MOMENTS, VARIANTS } from './matrix.ts';
+import { FAULTS, MOMENTS, VARIANTS } from './matrix.ts';
 
 /** By the title of the server, and then by fault and moment. */
 export type Outcomes = ReadonlyMap<string, ReadonlyMap<string, string>>;

@@ -8,13 +8,13 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { FAULTS, type Fault } from '../../src/workers/protocol.ts';
+import type { Fault } from '../../src/workers/protocol.ts';
 import { ROOT } from '../support/cli.ts';
 import { type HealthWatch, watchHealth } from '../support/health-watch.ts';
 import type { Footprint } from '../support/leak-check.ts';
 import { makeFolder } from '../support/temp.ts';
 import { startTestServer, type TestServer, until } from '../support/test-server.ts';
-import { laneOf, MOMENTS, type Moment, matrixPools, play, VARIANTS, type Variant } from './matrix.ts';
+import { FAULTS, laneOf, MOMENTS, type Moment, matrixPools, play, VARIANTS, type Variant } from './matrix.ts';
 import { documentOf, type Outcomes, outcomesIn } from './matrix-document.ts';
 
 const DOCUMENT = join(ROOT, 'docs/fault-matrix.md');

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import { checkProblem } from '../../src/cli/chaos/contract.ts';
 import { readFlightRecord } from '../../src/workers/flight-recorder.ts';
-import { type Fault, isStartFault } from '../../src/workers/protocol.ts';
+import { FAULTS as ALL_FAULTS, type Fault, isStartFault } from '../../src/workers/protocol.ts';
 import {
   call,
   quickPool,
@@ -20,6 +20,9 @@ import {
   until,
 } from '../support/test-server.ts';
 import { ENDLESS } from './deaths.ts';
+
+/** But for the one that needs a database server to be one (test/e2e/session-sources.test.ts). */
+export const FAULTS: readonly Fault[] = ALL_FAULTS.filter((fault) => fault !== 'stale-catalogs');
 
 export const MOMENTS = [
   ...(['idle', 'starting', 'queued', 'attaching'] as const),

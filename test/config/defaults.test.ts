@@ -24,6 +24,7 @@ const interactive = {
   start_timeout: 30_000,
   heartbeat: { interval: 1000, timeout: 10_000 },
   queue: { max: 100, timeout: 30_000 },
+  attached: { max: 2, idle_timeout: 60_000 },
   recycle: { max_queries: 10_000, max_age: 21_600_000 },
   restart: {
     strategy: 'one_for_one',

@@ -10,14 +10,16 @@ export class Extensions {
   readonly #guard: Guard;
   /** Why extensions were not there at the start: they are not looked for again by this worker. */
   readonly #missing: ReadonlyMap<string, string>;
+  readonly #threads: number;
   #configured: Configure['extensions'];
 
   /** `first` was opened with those that are configured. */
-  constructor(configured: Configure['extensions'], guard: Guard, first: OpenInstance) {
+  constructor({ extensions, threads }: Configure, guard: Guard, first: OpenInstance) {
+    this.#threads = threads;
     this.#guard = guard;
     this.#missing = first.missing;
-    const names = configured.names.filter((name) => !first.missing.has(name));
-    this.#configured = { ...configured, names };
+    const names = extensions.names.filter((name) => !first.missing.has(name));
+    this.#configured = { ...extensions, names };
   }
 
   /** What instances are opened with from now on. */
@@ -35,7 +37,10 @@ export class Extensions {
     const { directory, names, onDemand = [] } = this.#configured;
     const name = EXTENSION_OF[source.kind];
     if (name === undefined || names.includes(name) || !onDemand.includes(name)) return;
-    requireExtension(source, await loadExtensions(open.instance, { directory, names: [name] }));
+    requireExtension(
+      source,
+      await loadExtensions(open.instance, { directory, names: [name] }, this.#threads),
+    );
     await this.#guard.learn(connection);
     this.#configured = { directory, names: [...names, name], onDemand };
   }

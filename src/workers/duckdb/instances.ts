@@ -2,23 +2,25 @@
  * The DuckDB instances of a worker: one that is open for plain reads, and a spare for what needs its own.
  *
  * ```
- *   spare (unlocked, extensions loaded) --attach, limits, lock--> one statement with sources --> closed
+ *   spare (unlocked, extensions loaded) --attach, limits, lock--> one statement with sources --> closed, or kept for its owner
  *   plain (locked) --reads--> plain        plain --anything else--> dirty --> closed, a new plain in its place
  * ```
  *
  * An instance is locked before a statement of a user runs on it: no files, no network, no configuration. New ones are made off
- * the request's path. State never crosses from one statement to another: only a pure read leaves an instance in use.
+ * the request's path. State never crosses from one statement to another: only a pure read leaves an instance in use,
+ * and one with sources is kept for the same principal alone (attached-instances.ts).
  */
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Attachment, Configure } from '../protocol.ts';
 import { EXTENSION_OF } from '../source-extensions.ts';
+import { type AttachedInstance, AttachedInstances, type Purpose } from './attached-instances.ts';
 import { Extensions } from './extensions.ts';
 import { Guard } from './guard.ts';
 import { KEPT } from './kept-database.ts';
 import { close, connect, lock, type OpenInstance, openBare, openPlain, openSpare } from './open-instance.ts';
 import { PreparedCache } from './prepared-cache.ts';
 import { KEEPS_COUNT } from './progress.ts';
-import { attach, literal } from './sources.ts';
+import { attach, literal, refreshCatalogs } from './sources.ts';
 import { Workspace } from './workspace.ts';
 
 export interface Limits {
@@ -42,6 +44,10 @@ export interface Lease {
 
 export interface LeaseRequest {
   readonly attachments: readonly Attachment[];
+  /** Whose statement it is: what is attached for it is kept for nobody else. Undefined where nothing is kept. */
+  readonly owner: string | undefined;
+  /** Connects to its sources, whatever is kept. */
+  readonly attachAnew: boolean;
   /** Undefined where the worker's own limits do. */
   readonly memoryLimit: number | undefined;
   readonly threads: number | undefined;
@@ -68,6 +74,8 @@ export class Instances {
   #spare: Promise<OpenInstance>;
   /** The session's own, where this worker is one's. */
   readonly #workspace: Workspace | undefined;
+  readonly #attached: AttachedInstances;
+  #staleCatalogs = false;
 
   private constructor(
     configure: Configure,
@@ -77,15 +85,21 @@ export class Instances {
     pipe: string | undefined,
   ) {
     this.#configure = configure;
-    this.#extensions = new Extensions(configure.extensions, guard, spare);
+    this.#extensions = new Extensions(configure, guard, spare);
     this.guard = guard;
     this.#pipe = pipe;
     this.#plain = Promise.resolve(plain);
     this.#spare = Promise.resolve(spare);
-    const { workspace: file } = configure;
+    const { workspace: file, attached = { max: 0, idleMs: 0 } } = configure;
+    this.#attached = new AttachedInstances(attached);
     if (file !== undefined) {
       const open = () => openSpare(this.#withExtensions());
-      this.#workspace = new Workspace({ file, open, extensions: this.#extensions });
+      this.#workspace = new Workspace({
+        file,
+        open,
+        extensions: this.#extensions,
+        refresh: (connection, attachments) => this.#refresh(connection, attachments),
+      });
     }
   }
 
@@ -109,7 +123,11 @@ export class Instances {
       return { ...open, kept: undefined, limits, pipe: undefined, release: () => undefined };
     }
     const ownLimits = request.memoryLimit !== undefined || request.threads !== undefined;
-    if (request.attachments.length > 0 || ownLimits) return await this.#leaseOwn(request);
+    if (request.attachments.length > 0 || ownLimits) {
+      const purpose = this.#purposeOf(request);
+      const kept = purpose && !request.attachAnew ? this.#attached.take(purpose) : undefined;
+      return await (kept === undefined ? this.#leaseOwn(request) : this.#leaseAttached(request, kept));
+    }
     const copies = request.copies && this.#pipe !== undefined;
     return await (copies ? this.#leaseCopying(request) : this.#leasePlain(request));
   }
@@ -142,6 +160,15 @@ export class Instances {
     }
     const beside = () => own.instance.connect();
     return { connection, beside, kept: undefined, limits: this.#configure, pipe: this.#pipe, release };
+  }
+
+  /** Chaos: from now on what is kept attached believes the catalogs that it has read. */
+  keepStaleCatalogs(): void {
+    this.#staleCatalogs = true;
+  }
+
+  async #refresh(connection: DuckDBConnection, attachments: readonly Attachment[]): Promise<void> {
+    if (!this.#staleCatalogs) await refreshCatalogs(connection, attachments);
   }
 
   /** What a session would lose with this process; undefined where there is none. */
@@ -203,20 +230,18 @@ export class Instances {
   async #leaseOwn(request: LeaseRequest): Promise<Lease> {
     const usesSpare = request.attachments.some((source) => EXTENSION_OF[source.kind] !== undefined);
     const own = await (usesSpare ? this.#spare.catch(() => this.#openSpare()) : openBare(this.#configure));
-    const { instance } = own;
-    // Only one statement runs at a time, so the next one finds the promise of the next spare.
-    const replace = () => {
-      close(own);
-      if (usesSpare) void this.#openSpare();
-    };
+    const pipe = request.copies ? this.#pipe : undefined;
     const limits: Limits = {
       memoryLimit: Math.min(request.memoryLimit ?? Number.POSITIVE_INFINITY, this.#configure.memoryLimit),
       threads: Math.min(request.threads ?? Number.POSITIVE_INFINITY, this.#configure.threads),
     };
-    const pipe = request.copies ? this.#pipe : undefined;
+    // Only one statement runs at a time, so the next one finds the promise of the next spare.
+    const renew = () => {
+      if (usesSpare) void this.#openSpare();
+    };
     let connection: DuckDBConnection | undefined;
     try {
-      connection = await instance.connect();
+      connection = await own.instance.connect();
       request.onConnection(connection);
       for (const source of request.attachments) {
         await this.#extensions.require(source, own, connection);
@@ -226,26 +251,62 @@ export class Instances {
       await connection.run(`SET memory_limit=${literal(`${limits.memoryLimit}B`)}`);
       await connection.run(`SET threads=${limits.threads}`);
       connection.closeSync();
-      await lock(instance, request.attachments, pipe);
+      await lock(own.instance, request.attachments, pipe);
       connection = await connect(own);
       request.onConnection(connection);
     } catch (error) {
       connection?.closeSync();
-      replace();
+      close(own);
+      renew();
       throw error;
     }
-    const locked = connection;
+    return this.#leaseOf({ open: own, connection, limits, pipe, purpose: this.#purposeOf(request), renew });
+  }
+
+  /** One that was kept has read its sources' catalogs when it was used last, and they may have changed. */
+  async #leaseAttached(request: LeaseRequest, kept: AttachedInstance): Promise<Lease> {
+    const { open, purpose } = kept;
+    try {
+      const connection = kept.connection ?? (await connect(open));
+      request.onConnection(connection);
+      await this.#refresh(connection, request.attachments);
+      const pipe = purpose.copies ? this.#pipe : undefined;
+      return this.#leaseOf({ open, connection, limits: this.#configure, pipe, purpose });
+    } catch (error) {
+      kept.connection?.closeSync();
+      close(open);
+      throw error;
+    }
+  }
+
+  #leaseOf({ open, connection, limits, pipe, purpose, renew }: OwnLease): Lease {
     return {
-      connection: locked,
-      beside: () => instance.connect(),
+      connection,
+      beside: () => open.instance.connect(),
       kept: undefined,
       limits,
       pipe,
-      release: () => {
-        locked.closeSync();
-        replace();
+      release: (spoiled) => {
+        const keeps = purpose !== undefined && spoiled !== 'instance';
+        if (!keeps || spoiled === 'connection') connection.closeSync();
+        if (keeps)
+          this.#attached.keep({
+            purpose,
+            open,
+            connection: spoiled === 'connection' ? undefined : connection,
+          });
+        else close(open);
+        renew?.();
       },
     };
+  }
+
+  /** Undefined where the instance is for one statement alone. */
+  #purposeOf(request: LeaseRequest): Purpose | undefined {
+    const { owner, attachments, memoryLimit, threads, copies } = request;
+    const hasOwnLimits = memoryLimit !== undefined || threads !== undefined;
+    if (owner === undefined || hasOwnLimits || !this.#attached.keeps(attachments)) return undefined;
+    return { owner, attachments, copies: copies && this.#pipe !== undefined };
   }
 
   #withExtensions(): Configure {
@@ -261,6 +322,13 @@ export class Instances {
     this.#spare = quietly(openSpare(this.#withExtensions()));
     return this.#spare;
   }
+}
+
+interface OwnLease extends Pick<Lease, 'connection' | 'limits' | 'pipe'> {
+  readonly open: OpenInstance;
+  readonly purpose: Purpose | undefined;
+  /** Has the next one ready. */
+  readonly renew?: () => void;
 }
 
 /** A rejection is met by whoever leases the instance next, who tries once more; until then it is no unhandled one. */

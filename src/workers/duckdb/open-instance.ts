@@ -36,7 +36,7 @@ export async function openPlain(configure: Configure, pipe?: string): Promise<Op
 /** One that is not locked yet. */
 export async function openSpare(configure: Configure): Promise<OpenInstance> {
   const spare = await openBare(configure);
-  return { ...spare, missing: await loadExtensions(spare.instance, configure.extensions) };
+  return { ...spare, missing: await loadExtensions(spare.instance, configure.extensions, configure.threads) };
 }
 
 let opened = 0;
@@ -71,6 +71,12 @@ export function close({ instance, spill }: OpenInstance): void {
   rm(spill, { recursive: true, force: true }).catch(() => undefined);
 }
 
+/** How many connections an extension keeps to each server while nothing needs them: what a scan with all threads takes. */
+const CONNECTION_POOLS: Readonly<Record<string, string>> = {
+  postgres_scanner: 'pg_pool_max_connections',
+  mysql_scanner: 'mysql_pool_size',
+};
+
 /**
  * Loads what is there: a source whose extension is missing fails the queries that want it, and no others.
  * LOAD of an absolute path checks the file's signature (DuckDB manual, "Securing Extensions").
@@ -78,6 +84,7 @@ export function close({ instance, spill }: OpenInstance): void {
 export async function loadExtensions(
   instance: DuckDBInstance,
   { directory, names }: Configure['extensions'],
+  threads: number,
 ): Promise<Map<string, string>> {
   const missing = new Map<string, string>();
   if (names.length === 0) return missing;
@@ -90,9 +97,13 @@ export async function loadExtensions(
   const [version, platform] = (build ?? []).map(String) as [string, string];
   for (const name of names) {
     const file = extensionFile(directory, { version, platform }, name);
-    await connection.run(`LOAD ${literal(file)}`).catch((error: unknown) => {
+    try {
+      await connection.run(`LOAD ${literal(file)}`);
+      const pool = CONNECTION_POOLS[name];
+      if (pool !== undefined) await connection.run(`SET GLOBAL ${pool}=${threads}`);
+    } catch (error) {
       missing.set(name, readDuckDBError(error).message);
-    });
+    }
   }
   connection.closeSync();
   return missing;

@@ -7,7 +7,7 @@ import type { Attachment } from '../protocol.ts';
 import type { Extensions } from './extensions.ts';
 import type { Lease } from './instances.ts';
 import { close, lock, type OpenInstance } from './open-instance.ts';
-import { attach, identifier, literal, refreshCatalogs } from './sources.ts';
+import { attach, identifier, literal } from './sources.ts';
 import { volatileNames } from './volatile.ts';
 
 export interface WorkspaceRequest {
@@ -24,6 +24,8 @@ export interface WorkspaceOptions {
   readonly file: string;
   readonly open: () => Promise<OpenInstance>;
   readonly extensions: Extensions;
+  /** Has what is attached see what has changed in its sources. */
+  readonly refresh: (connection: DuckDBConnection, attachments: readonly Attachment[]) => Promise<void>;
 }
 
 export class Workspace {
@@ -46,7 +48,7 @@ export class Workspace {
     if (kept === undefined) this.#kept = await this.#open(key, request);
     else {
       request.onConnection(kept.connection);
-      await refreshCatalogs(kept.connection, request.attachments);
+      await this.#options.refresh(kept.connection, request.attachments);
     }
     const { connection, open } = this.#kept as Kept;
     request.onConnection(connection);
