@@ -36,7 +36,9 @@ import { Reloader, type ReloadOutcome, type ReloadTrigger } from './reload.ts';
 import { Restarts } from './restarts.ts';
 import { ResultStore } from './results/result-store.ts';
 import { poolOfSession, sessionOfPool } from './sessions/session-pool.ts';
-import { type SessionPoolHooks, Sessions } from './sessions/sessions.ts';
+import { settingsFor } from './sessions/session-request.ts';
+import { Sessions } from './sessions/sessions.ts';
+import { type SlotHooks, Slots } from './sessions/slots.ts';
 import { sourceService } from './source-service.ts';
 import { actorChild } from './supervisors/actor-child.ts';
 import type { ChildSpec } from './supervisors/child-spec.ts';
@@ -158,7 +160,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     launches.set(name, launchOf(live.current, settings, folders));
     return poolOf(name, settings, undefined);
   };
-  const poolOf = (name: string, settings: PoolConfig, session: SessionPoolHooks | undefined): PoolMember => {
+  const poolOf = (name: string, settings: PoolConfig, session: SlotHooks | undefined): PoolMember => {
     const key = queueKey(name);
     const report = (message: QueryRouterMessage) => directory.whereis(routerKey)?.tell(message);
     const status: PoolStatus = new PoolStatus({
@@ -207,7 +209,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
       worker: (current) => ({
         pool: name,
         process: workerProcess(live.current, current, folders, session?.workspace),
-        ...(session === undefined ? {} : { onVolatile: session.onVolatile }),
+        ...(session === undefined ? {} : { onVolatile: session.onVolatile, isSpare: session.isSpare }),
         recordDeath: (death) => crashes.record(death),
         settings: () => ({
           cancelGraceMs: pool.settings.cancel_grace,
@@ -239,16 +241,29 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
   };
 
   const pools = new Pools({ settings: config.pools, create: poolNamed, onEvent, onFault });
+  const onSessionFault = (error: unknown) => events.emit('fault', { where: 'sessions', error });
+  const slots = new Slots({
+    config: () => live.current,
+    folders: workspaces,
+    createPool: (id, settings, hooks) => poolOf(poolOfSession(id), settings, hooks),
+    launchOf: (settings) => launchOf(live.current, settings, folders),
+    spareSettings: () => settingsFor({}, live.current),
+    isDraining: () => draining,
+    onEvent,
+    onFault: onSessionFault,
+  });
   const sessions: Sessions = new Sessions({
     config: () => live.current,
     clock: actors.clock,
-    folders: workspaces,
+    slots,
     table,
     queries,
     events,
-    createPool: (id, settings, hooks) => poolOf(poolOfSession(id), settings, hooks),
-    onEvent,
-    onFault: (error) => events.emit('fault', { where: 'sessions', error }),
+    onFault: onSessionFault,
+  });
+  // The first of them once queries are served: their workers come first.
+  events.on('pool.state', ({ state }) => {
+    if (state === 'up') slots.settle();
   });
   const metrics = new Metrics({
     events,
@@ -256,7 +271,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     roster,
     pools: () => pools.statuses(),
     quarantined: () => crashes.quarantined().length,
-    sessions: () => sessions.counts(),
+    sessions: () => sessions.counts().set('spare', slots.spares),
     runFolders: () => folders.count(),
     keptResultBytes: () => results.usedBytes,
   });
@@ -275,6 +290,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
         launches.set(name, launchOf(live.current, settings, folders));
         return launches.get(name) !== before;
       });
+      slots.settle();
       // What waits for a quota may begin now.
       for (const { pool } of pools.statuses())
         directory.whereis(queueKey(pool))?.tell({ type: 'settings-changed' });
@@ -328,6 +344,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
           config: () => publicConfig(live.current),
           reloader,
           snapshot: () => (root as SupervisorHandle).snapshot(),
+          isSpare: (sessionId) => slots.isSpare(sessionId),
           restarts,
           isDraining: () => draining,
         }),
@@ -381,7 +398,8 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     eventLog.close();
     metrics.close();
     await results.close();
-    await sessions.closeAll();
+    sessions.closeAll();
+    await slots.closeAll();
     await folders.close();
   };
 
@@ -392,7 +410,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
       intensity: 5,
       periodMs: 10_000,
       onEvent,
-      children: [telemetry, pools.spec(), sessions.spec(), router, http],
+      children: [telemetry, pools.spec(), slots.spec(), router, http],
     });
   } catch (error) {
     await closeAll();

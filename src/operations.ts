@@ -18,6 +18,8 @@ export interface OperationsOptions {
   readonly config: () => object;
   readonly reloader: Reloader;
   readonly snapshot: () => SupervisionNode;
+  /** Whether a session of this id has nobody yet. */
+  readonly isSpare: (sessionId: string) => boolean;
   readonly restarts: Restarts;
   readonly isDraining: () => boolean;
 }
@@ -29,12 +31,12 @@ export function operationsService(options: OperationsOptions): OperationsService
       pools: Object.fromEntries(options.statuses().map(({ pool, state }) => [pool, state])),
     }),
     metrics: () => options.metrics.read(),
-    supervision: async () => options.snapshot(),
+    supervision: async () => withSpares(options.snapshot(), options.isSpare),
     restart: (path, requestedBy) => options.restarts.request(path, requestedBy),
     workers: () =>
       options.roster
         .all()
-        .map(({ status }) => toView(status()))
+        .map(({ status }) => toView(status(), options.isSpare))
         .sort((one, other) => byName.compare(one.id, other.id)),
     config: () => ({ ...options.config(), reload: reloadView(options.reloader.status) }),
     reload: async () => {
@@ -65,10 +67,23 @@ function problemView({ path, message, value, line }: ConfigProblem): object {
   };
 }
 
+const SESSIONS = '/root/sessions';
+
 /** `interactive-2` before `interactive-10`. */
 const byName = new Intl.Collator('en', { numeric: true });
 
-function toView(status: WorkerStatus): WorkerView {
+/** Says which of the sessions in the tree are spares. */
+function withSpares(root: SupervisionNode, isSpare: OperationsOptions['isSpare']): SupervisionNode {
+  const marked = (node: SupervisionNode): SupervisionNode =>
+    isSpare(node.path.slice(node.path.lastIndexOf('/') + 1)) ? { ...node, note: 'spare' } : node;
+  const children = root.children.map((node) =>
+    node.path === SESSIONS ? { ...node, children: node.children.map(marked) } : node,
+  );
+  return { ...root, children };
+}
+
+function toView(status: WorkerStatus, isSpare: OperationsOptions['isSpare']): WorkerView {
+  const session = sessionOfPool(status.pool);
   return {
     id: status.id,
     pool: poolLabel(status.pool),
@@ -76,7 +91,7 @@ function toView(status: WorkerStatus): WorkerView {
     state: status.state,
     incarnation: status.incarnation,
     query_id: status.queryId ?? null,
-    session_id: sessionOfPool(status.pool) ?? null,
+    session_id: session === undefined || isSpare(session) ? null : session,
     rss_bytes: status.rssBytes ?? null,
     uptime_ms: Math.round(status.uptimeMs),
     queries: status.queries,

@@ -49,6 +49,8 @@ export type QueryRouterMessage =
       readonly queryId: string;
       /** Who wants it cancelled. */
       readonly principal: Principal;
+      /** What its sender hears in place of `QUERY_CANCELLED`. */
+      readonly failure?: Failure | undefined;
       /** Told once the query has really stopped; undefined for an id that is unknown, or not the principal's to see. */
       readonly reply: (outcome: CancelOutcome | undefined) => void;
     }
@@ -134,7 +136,7 @@ class QueryRouter {
         this.#submit(message);
         return;
       case 'cancel':
-        this.#cancel(message.queryId, message.principal, message.reply);
+        this.#cancel(message);
         return;
       case 'await-end':
         this.#awaitEnd(message.queryId, message.reply);
@@ -277,6 +279,7 @@ class QueryRouter {
         settle: (outcome) =>
           settle(outcome instanceof Failure ? outcome : { ...outcome, body: buffer.take() }),
         onEnd: [],
+        stoppedFor: undefined,
         onQueued,
       },
       submittedAt: Date.now(),
@@ -359,8 +362,10 @@ class QueryRouter {
     if (!end.ok && this.#retried(record, record.pending.job, end)) return;
     record.runMs = record.ranMs + end.runMs;
     if (!end.ok) {
+      const { request, stoppedFor } = record.pending;
       const state = end.failure.code === 'QUERY_CANCELLED' ? 'cancelled' : 'failed';
-      const failure = withSourceHint(end.failure, record.pending.request, this.#options.sources());
+      const told = state === 'cancelled' ? (stoppedFor ?? end.failure) : end.failure;
+      const failure = withSourceHint(told, request, this.#options.sources());
       this.#settle(record, state, failure, end.killed);
       return;
     }
@@ -428,7 +433,7 @@ class QueryRouter {
     return true;
   }
 
-  #cancel(queryId: string, principal: Principal, reply: (outcome: CancelOutcome | undefined) => void): void {
+  #cancel({ queryId, principal, failure, reply }: QueryRouterMessage & { readonly type: 'cancel' }): void {
     const record = this.#options.table.findFor(principal, queryId);
     if (record === undefined) {
       reply(undefined);
@@ -439,6 +444,7 @@ class QueryRouter {
       return;
     }
     record.pending.onEnd.push(reply);
+    record.pending.stoppedFor ??= failure;
     stopJob(record.pending, principal.name);
   }
 

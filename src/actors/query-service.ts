@@ -84,8 +84,11 @@ export function queryService({ actors, directory, routerKey, table }: QueryServi
       return record === undefined ? undefined : table.view(record);
     },
     list: (filter, principal) => table.list(filter, principal),
-    cancel: (queryId, principal) =>
-      ask<CancelOutcome | undefined>((reply) => ({ type: 'cancel', queryId, principal, reply }), noRouter),
+    cancel: (queryId, principal, failure) =>
+      ask<CancelOutcome | undefined>(
+        (reply) => ({ type: 'cancel', queryId, principal, failure, reply }),
+        noRouter,
+      ),
   };
 }
 

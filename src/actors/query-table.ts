@@ -28,6 +28,8 @@ export interface PendingQuery {
   /** To be called once. */
   readonly settle: (outcome: QueryResult | Failure) => void;
   readonly onEnd: ((outcome: CancelOutcome) => void)[];
+  /** What its sender hears where it is cancelled, if not just that. */
+  stoppedFor: Failure | undefined;
   /** Told once it waits or is with a worker. */
   readonly onQueued: (() => void) | undefined;
 }

@@ -165,6 +165,9 @@ export interface QueryService {
     filter: QueryFilter,
     principal: Principal,
   ): { readonly queries: readonly QueryView[]; readonly next: string | undefined };
-  /** In the name of the principal. Resolves once the query has really stopped; `undefined` for an unknown id. */
-  cancel(queryId: string, principal: Principal): Promise<CancelOutcome | undefined>;
+  /**
+   * In the name of the principal. Resolves once the query has really stopped; `undefined` for an unknown id. Its sender hears
+   * `QUERY_CANCELLED`, or `failure` where there is one.
+   */
+  cancel(queryId: string, principal: Principal, failure?: Failure): Promise<CancelOutcome | undefined>;
 }

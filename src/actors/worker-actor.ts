@@ -60,6 +60,8 @@ export interface WorkerActorOptions {
   readonly events: Events;
   /** Told what a session would lose with its worker, after each of its statements. */
   readonly onVolatile?: (names: readonly string[]) => void;
+  /** Whether it is kept warm for a session that nobody has opened yet. */
+  readonly isSpare?: () => boolean;
 }
 
 /** What may change while a worker lives. */
@@ -669,8 +671,9 @@ class WorkerActor {
     return this.#context.system.clock.now() - this.#bornAt;
   }
 
-  #occupation(): 'busy' | 'reserve' | 'idle' {
+  #occupation(): 'busy' | 'reserve' | 'spare' | 'idle' {
     if (this.#held.length > 0) return 'busy';
+    if (this.#options.isSpare?.() === true) return 'spare';
     return this.#reserve ? 'reserve' : 'idle';
   }
 

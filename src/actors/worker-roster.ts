@@ -55,6 +55,7 @@ export interface QueryFault {
   readonly phase: Phase;
 }
 
+const SERVING: ReadonlySet<string> = new Set(['idle', 'busy', 'reserve', 'spare']);
 /** Of faults for queries that never come, no more than these are kept. */
 const MAX_QUERY_FAULTS = 1_000;
 
@@ -94,7 +95,7 @@ export class WorkerRoster {
   /** How many workers of a pool can take a query, or have one. */
   serving(pool: string): number {
     const states = this.ofPool(pool).map(({ status }) => status().state);
-    return states.filter((state) => state === 'idle' || state === 'busy' || state === 'reserve').length;
+    return states.filter((state) => SERVING.has(state)).length;
   }
 
   ofPool(pool: string): readonly RosterEntry[] {

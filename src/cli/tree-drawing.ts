@@ -19,7 +19,8 @@ export function drawTree(root: SupervisionNode, width?: number): string {
 
 /** `first` stands before the name, `rest` before what is below it. */
 function rowsOf(node: SupervisionNode, first: string, rest: string): string[][] {
-  const name = node.path.slice(node.path.lastIndexOf('/') + 1);
+  const last = node.path.slice(node.path.lastIndexOf('/') + 1);
+  const name = node.note === undefined ? last : `${last} (${node.note})`;
   const row = [`${first}${name}`, node.state, String(node.incarnation), restarts(node), backoff(node)];
   const below = node.children.flatMap((child, index) =>
     index < node.children.length - 1

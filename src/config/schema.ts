@@ -59,6 +59,8 @@ export const configSchema = section({
   sources: sourcesSchema,
   sessions: section({
     max: integer(0).default(20),
+    /** Workers warm and without a session, as far as `max` and the budget allow. */
+    spare: integer(0).default(1),
     /** Milliseconds. */
     ttl: duration().prefault('8h'),
     /** Milliseconds. */

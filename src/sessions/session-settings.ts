@@ -7,6 +7,9 @@ const BESIDE_DUCKDB = 448_000_000;
 /** Its worker is not replaced for its age: what it has in memory would be lost. */
 const NEVER = { max_queries: Number.MAX_SAFE_INTEGER, max_age: 365 * 86_400_000 };
 
+/** DuckDB threads of a session that asks for nothing else. */
+export const DEFAULT_THREADS = 2;
+
 /** Sizes in bytes. */
 export interface SessionLimits {
   readonly memoryLimit: number;

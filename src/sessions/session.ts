@@ -1,6 +1,6 @@
 /**
- * One session as the API process knows it: whose it is, how long it lasts, what it has lost. Its worker and its queue are a pool
- * of one (supervisors/pool.ts); its tables are in its workspace, a file of DuckDB's that outlives its worker.
+ * One session as the API process knows it: whose it is, how long it lasts, what it has lost. Its worker and its queue are
+ * its slot's (slots.ts); its tables are in its workspace, a file of DuckDB's that outlives its worker.
  *
  * ```
  *               worker ready            worker died
@@ -14,8 +14,8 @@
  * `busy` is what a ready session is called while a query is with it. What it has of the worker's memory alone (temporary
  * tables, variables, an open transaction) goes with the worker, and is named in `lost` then.
  */
-import type { PoolConfig } from '../config/pools.ts';
 import { requireTransition, type Transitions } from '../supervisors/transitions.ts';
+import type { Slot } from './slots.ts';
 
 const TRANSITIONS = {
   starting: ['ready', 'recovering', 'ending'],
@@ -27,18 +27,13 @@ const TRANSITIONS = {
 
 export type SessionState = keyof typeof TRANSITIONS;
 
-/** Why a session is no more. */
-export type SessionEnd = 'deleted' | 'expired' | 'idle' | 'failed' | 'revoked' | 'shutdown';
-
-/** Times in milliseconds on the actor system's clock, `createdAt` since the epoch; sizes in bytes. */
+/** Times in milliseconds on the actor system's clock, `createdAt` since the epoch. */
 export interface SessionOptions {
-  readonly id: string;
+  readonly slot: Slot;
   readonly name: string | undefined;
   readonly owner: string;
   readonly sources: readonly string[];
-  readonly settings: PoolConfig;
   readonly idleTimeoutMs: number;
-  readonly folder: string;
   readonly createdAt: number;
   readonly now: number;
   readonly expiresAt: number;
@@ -46,10 +41,9 @@ export interface SessionOptions {
 
 export class Session {
   readonly id: string;
+  readonly slot: Slot;
   readonly owner: string;
   readonly name: string | undefined;
-  readonly settings: PoolConfig;
-  readonly folder: string;
   readonly createdAt: number;
   sources: readonly string[];
   expiresAt: number;
@@ -65,11 +59,10 @@ export class Session {
   #state: SessionState = 'starting';
 
   constructor(options: SessionOptions) {
-    this.id = options.id;
+    this.id = options.slot.id;
+    this.slot = options.slot;
     this.owner = options.owner;
     this.name = options.name;
-    this.settings = options.settings;
-    this.folder = options.folder;
     this.createdAt = options.createdAt;
     this.sources = options.sources;
     this.expiresAt = options.expiresAt;

@@ -89,5 +89,7 @@ export interface SupervisionNode {
   readonly period_ms: number | null;
   /** Null without backoff. `delay_ms` is 0 unless the child is waiting. */
   readonly backoff: { readonly attempt: number; readonly delay_ms: number } | null;
+  /** `spare`: a session's part of the tree that waits for a session. */
+  readonly note?: 'spare';
   readonly children: readonly SupervisionNode[];
 }

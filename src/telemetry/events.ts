@@ -8,7 +8,8 @@ import type { ConfigProblem } from '../config/problems.ts';
 import type { FailureCode } from '../failures.ts';
 import type { AuthFailure } from '../http/auth.ts';
 import type { ReloadTrigger } from '../reload.ts';
-import type { SessionEnd, SessionState } from '../sessions/session.ts';
+import type { SessionState } from '../sessions/session.ts';
+import type { SessionEnd } from '../sessions/session-end.ts';
 import type { SupervisorEvent } from '../supervisors/supervisor-event.ts';
 import type { WorkerExitCause } from '../workers/worker-exit.ts';
 

@@ -194,14 +194,15 @@ export class Served {
     });
   }
 
-  /** Resolves once so many workers, and one in reserve (the default), are there and have nothing to do. */
+  /** Resolves once so many workers, and one in reserve (the default), are there and have nothing to do; and a spare of sessions, if any. */
   idleWorkers(size: number): Promise<Worker[]> {
     const wanted = [...Array(size).fill('idle'), 'reserve'];
     return eventually(
       async () => {
         const workers = await this.workers();
-        const states = workers.map(({ state }) => state).toSorted();
-        return isDeepStrictEqual(states, wanted) ? workers : undefined;
+        const pooled = workers.filter(({ state }) => state !== 'spare');
+        const states = pooled.map(({ state }) => state).toSorted();
+        return isDeepStrictEqual(states, wanted) ? pooled : undefined;
       },
       { what: `${size} idle workers and one in reserve` },
     );
@@ -230,10 +231,11 @@ export class Served {
 
   /** While it serves: every child is a listed worker, every folder is a worker's, no query is on its way. */
   async assertQuiet(workers: number): Promise<void> {
-    const idle = await this.idleWorkers(workers);
-    expect(childrenOf(this.pid).toSorted()).toEqual(idle.map(({ pid }) => pid).toSorted());
+    await this.idleWorkers(workers);
+    const all = await this.workers();
+    expect(childrenOf(this.pid).toSorted()).toEqual(all.map(({ pid }) => pid).toSorted());
     expect(this.runFolders().toSorted()).toEqual(
-      idle.map(({ id, incarnation }) => `${id}-${incarnation}`).toSorted(),
+      all.map(({ id, incarnation }) => `${id}-${incarnation}`).toSorted(),
     );
     for (const state of ['queued', 'running']) {
       const { queries } = (await this.get(`/v1/queries?state=${state}`)).json<{ queries: unknown[] }>();
@@ -309,7 +311,9 @@ export async function writeConfiguration(
 ): Promise<ServeOptions & { readonly file: string }> {
   const file = join(folder, 'duckcoop.yaml');
   const directory = JSON.stringify(join(ROOT, 'extensions'));
-  await writeFile(file, `data_dir: ./data\nextensions: { directory: ${directory} }\n${yaml}`);
+  // Few tests are about sessions, and each spare is one more process to start.
+  const sessions = /^sessions:/m.test(yaml) ? '' : 'sessions: { spare: 0 }\n';
+  await writeFile(file, `data_dir: ./data\nextensions: { directory: ${directory} }\n${sessions}${yaml}`);
   return { file, dataDir: join(folder, 'data') };
 }
 

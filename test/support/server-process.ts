@@ -29,7 +29,12 @@ export async function serverProcess(dataDir: string): Promise<ServerProcess> {
   const file = join(await temporaryFolder(), 'duckcoop.yaml');
   await writeFile(
     file,
-    stringify({ server: { port: 0 }, data_dir: dataDir, pools: { interactive: quickPool() } }),
+    stringify({
+      server: { port: 0 },
+      data_dir: dataDir,
+      sessions: { spare: 0 },
+      pools: { interactive: quickPool() },
+    }),
   );
   const child = spawn(process.execPath, [BIN, 'serve', '--config', file], {
     stdio: ['ignore', 'pipe', 'inherit'],

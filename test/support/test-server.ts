@@ -114,6 +114,7 @@ export async function startTestServer(options: TestServerOptions): Promise<TestS
         quarantine: { crashes: 1_000_000 },
         ...(sources === undefined ? {} : { sources }),
         ...config,
+        sessions: { spare: 0, ...(config?.sessions as Settings | undefined) },
         pools: pools ?? { interactive: quickPool() },
       }),
     );
