@@ -27,6 +27,7 @@ import { SourceWatch } from './duckdb/source-watch.ts';
 import { LostFailure, type Outcome, runStatements, type StatementSteps } from './duckdb/statement.ts';
 import { streamStatements } from './duckdb/stream-result.ts';
 import { allocatedBytesNow } from './folder-size.ts';
+import type { PipedResults } from './piped-results.ts';
 import type { Configure, FailedVerdict, Finished, Phase, Progress, Run } from './protocol.ts';
 import { Reply } from './reply.ts';
 import { boundedVerdict } from './verdict-bounds.ts';
@@ -40,6 +41,8 @@ export interface EngineOptions {
   readonly onPhase: (phase: Phase, seq: number | undefined, wrote: boolean) => void;
   /** Takes result bytes; resolves when there is room for more. */
   readonly write: (seq: number, bytes: Uint8Array) => Promise<void>;
+  /** Where DuckDB's COPY writes by itself. */
+  readonly piped: Pick<PipedResults, 'begin' | 'end'>;
   readonly finished: (result: Omit<Finished, 'type'>) => void;
   readonly withdrawn: (seq: number) => void;
 }
@@ -70,8 +73,6 @@ interface Token {
   interrupted: boolean;
   /** Its verdict is told while a call into DuckDB goes on: what comes of that is nobody's. */
   abandoned: boolean;
-  /** Lets a COPY go that waits for room in its pipe. */
-  pipe: { discard(): void } | undefined;
   wrote: boolean;
   /** Interrupts again until the statement has ended. */
   interrupting: NodeJS.Timeout | undefined;
@@ -113,10 +114,15 @@ export class Engine {
     if (token.interrupted) return;
     token.interrupted = true;
     token.watch.stop();
-    token.pipe?.discard();
     token.connection?.interrupt();
     // DuckDB forgets an interruption that comes just before it begins with a statement.
     token.interrupting = setInterval(() => token.connection?.interrupt(), INTERRUPT_AGAIN_MS);
+  }
+
+  /** The first bytes that its COPY wrote have come to the parent. */
+  flowing(seq: number): void {
+    const token = this.#current;
+    if (token?.seq === seq && !token.interrupted) this.#options.onPhase('replying', seq, token.wrote);
   }
 
   /** Gives a statement back that has not begun; says nothing if it has. */
@@ -158,7 +164,6 @@ export class Engine {
         connection: undefined,
         interrupted: false,
         abandoned: false,
-        pipe: undefined,
         wrote: false,
         interrupting: undefined,
         offset: 0,
@@ -262,8 +267,9 @@ export class Engine {
           onConnection: (connection) => {
             token.connection = connection;
           },
-          onPipe: (pipe) => {
-            token.pipe = pipe;
+          pipe: {
+            begin: () => this.#options.piped.begin(token.seq),
+            end: () => this.#options.piped.end(token.seq),
           },
         });
         checkpoint();

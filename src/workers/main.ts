@@ -5,12 +5,10 @@
 import { readdirSync, writeFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { getPriority, setPriority } from 'node:os';
-import { join } from 'node:path';
 import { Piscina } from 'piscina';
 import type { EncodedRows } from './arrow/arrow-stream.ts';
 import { buffersOf } from './arrow/raw-vector.ts';
 import { ControlChannel } from './control-channel.ts';
-import { makePipe } from './copy-pipe.ts';
 import { encodeFrames } from './data-frames.ts';
 import type { Instances } from './duckdb/instances.ts';
 import type { EncodedBatch } from './duckdb/json-encoding.ts';
@@ -19,6 +17,7 @@ import { Faults } from './faults.ts';
 import { FlightRecorder } from './flight-recorder.ts';
 import { closeInherited } from './inherited-descriptors.ts';
 import type { EncodeArrow, EncodeJson } from './lane.ts';
+import { PipedResults } from './piped-results.ts';
 import {
   CONTROL_FD,
   type Configure,
@@ -28,6 +27,7 @@ import {
   PROTOCOL_VERSION,
   type WorkerMessage,
 } from './protocol.ts';
+import { makePipe, resultPipe } from './result-pipe.ts';
 
 /** A statement's text and parameters are the longest thing the parent sends. */
 const MAX_LINE = 256 * 1024 * 1024;
@@ -43,6 +43,7 @@ const channel = new ControlChannel<ParentMessage, WorkerMessage>(new Socket({ fd
 const data = new Socket({ fd: DATA_FD, writable: true });
 data.on('error', () => process.kill(process.pid, 'SIGKILL'));
 
+const piped = new PipedResults((message) => channel.send(message));
 let engine: Engine | undefined;
 let instances: Instances | undefined;
 let heartbeat: NodeJS.Timeout | undefined;
@@ -72,6 +73,12 @@ function receive(message: ParentMessage): void {
     case 'withdraw':
       engine?.withdraw(message.seq);
       return;
+    case 'flowing':
+      engine?.flowing(message.seq);
+      return;
+    case 'taken':
+      piped.taken(message.seq);
+      return;
     case 'fault':
       if (chaos) faults.inject(message.fault, message.phase, message.seq);
       return;
@@ -96,7 +103,7 @@ async function start(configure: Configure): Promise<void> {
     import('./duckdb/instances.ts'),
     import('./engine.ts'),
     import('./duckdb/binding.ts'),
-    makePipe(join(configure.folder, 'result')),
+    makePipe(resultPipe(configure.folder)),
   ]);
   const lanes = new Piscina({
     filename: new URL('./lane.js', import.meta.url).href,
@@ -108,7 +115,7 @@ async function start(configure: Configure): Promise<void> {
   instances = opened;
   const noArrow = { head: noLane, rows: noLane };
   await warmUp(
-    (own) => new DuckDBEngine({ configure, instances: opened, lane: noLane, arrow: noArrow, ...own }),
+    (own) => new DuckDBEngine({ configure, instances: opened, piped, lane: noLane, arrow: noArrow, ...own }),
   );
   engine = new DuckDBEngine({
     configure,
@@ -127,6 +134,7 @@ async function start(configure: Configure): Promise<void> {
       faults.entering(phase, seq);
     },
     write: writeData,
+    piped,
     finished: (result) => channel.send({ type: 'finished', ...result }),
     withdrawn: (seq) => channel.send({ type: 'withdrawn', seq }),
   });

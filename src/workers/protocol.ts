@@ -1,6 +1,6 @@
 /**
  * The control protocol between the API process and a worker process: small messages, one JSON document a line,
- * over a socket pair of their own. Result bytes take another pipe (data-frames.ts).
+ * over a socket pair of their own. Result bytes take another one (data-frames.ts), or a named pipe (result-pipe.ts).
  *
  * Both sides check every message they receive: a worker is native code that may write anything, and what it
  * writes must end that worker and nothing else. This is also why it is not node's own IPC channel, which throws
@@ -22,7 +22,7 @@
 import { z } from 'zod';
 
 /** Raised with every change that an older peer would misread. A worker of another version is not used. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 
 /** File descriptors of a worker process. */
 export const CONTROL_FD = 3;
@@ -184,6 +184,10 @@ const parentMessage = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('interrupt'), seq }),
   z.strictObject({ type: z.literal('withdraw'), seq }),
   z.strictObject({ type: z.literal('shutdown') }),
+  /** The first bytes that this statement wrote to the result pipe are here. */
+  z.strictObject({ type: z.literal('flowing'), seq }),
+  /** So are the last ones. */
+  z.strictObject({ type: z.literal('taken'), seq }),
   z.strictObject({
     type: z.literal('fault'),
     fault: z.enum(INJECTED_FAULTS),
@@ -245,7 +249,7 @@ const progress = z.strictObject({
   percentage: z.number().min(0).max(100).optional(),
   /** That DuckDB has taken in, of tables and files. */
   rows: count,
-  /** Of the result, written so far. */
+  /** Of the result, written so far; not those that DuckDB wrote to the result pipe. */
   bytes: count,
   /** Of the process. */
   memoryBytes: count,
@@ -265,6 +269,9 @@ const workerMessage = z.discriminatedUnion('type', [
   finished,
   z.strictObject({ type: z.literal('withdrawn'), seq }),
   progress,
+  /** This statement may write to the result pipe from now on; it does so no more. */
+  z.strictObject({ type: z.literal('piping'), seq }),
+  z.strictObject({ type: z.literal('piped'), seq }),
   z.strictObject({ type: z.literal('heartbeat') }),
   /** The worker cannot start or go on and says why, before it exits. */
   z.strictObject({ type: z.literal('failed'), detail: z.string() }),

@@ -38,6 +38,7 @@ import {
   type WorkerMessage,
 } from './protocol.ts';
 import { ResourceWatch } from './resource-watch.ts';
+import { ResultPipe, resultPipe } from './result-pipe.ts';
 import type { RunFolders } from './run-folder.ts';
 
 /** Why we killed a worker; `undefined` in a {@link WorkerExit} nobody here asked for. */
@@ -98,6 +99,12 @@ export interface WorkerProcessOptions {
   readonly heartbeatTimeoutMs: number;
 }
 
+/** Bytes of a result, by the way they came. */
+interface Received {
+  framed: number;
+  piped: number;
+}
+
 type State = 'starting' | 'ready' | 'stopping' | 'killing' | 'exited';
 
 const TRANSITIONS: Record<State, readonly State[]> = {
@@ -122,6 +129,9 @@ export class WorkerProcess {
   #child: ChildProcess | undefined;
   #control: ControlChannel<WorkerMessage, ParentMessage> | undefined;
   #data: Duplex | undefined;
+  /** While DuckDB itself may write a result. */
+  #pipe: ResultPipe | undefined;
+  #isPaused = false;
   #hasExited = false;
   #folder: string | undefined;
   #killedFor: KillReason | undefined;
@@ -131,8 +141,8 @@ export class WorkerProcess {
   #watch: ResourceWatch | undefined;
   #startTimer: NodeJS.Timeout | undefined;
   #heartbeatTimer: NodeJS.Timeout | undefined;
-  /** Bytes that have come down the data pipe of each statement it has been sent, until its end is told. */
-  readonly #received = new Map<number, number>();
+  /** Bytes that have come of each statement it has been sent, until its end is told. */
+  readonly #received = new Map<number, Received>();
   /** Verdicts that came before the last of their bytes, in order. */
   readonly #verdicts: Finished[] = [];
   #isBroken = false;
@@ -157,7 +167,7 @@ export class WorkerProcess {
 
   /** Sends a statement; they run in the order they are sent. */
   run(statement: Omit<Run, 'type'>): void {
-    this.#received.set(statement.seq, 0);
+    this.#received.set(statement.seq, { framed: 0, piped: 0 });
     this.#control?.send({ type: 'run', ...statement });
   }
 
@@ -186,11 +196,16 @@ export class WorkerProcess {
    * no other one is held up. What a process that has died wrote before is read in any case.
    */
   pause(): void {
-    if (!this.#hasExited) this.#data?.pause();
+    if (this.#hasExited) return;
+    this.#isPaused = true;
+    this.#data?.pause();
+    this.#pipe?.pause();
   }
 
   resume(): void {
+    this.#isPaused = false;
     this.#data?.resume();
+    this.#pipe?.resume();
   }
 
   /** Asks the process to end. It may not: the caller holds the clock, and {@link kill} is certain. */
@@ -237,6 +252,7 @@ export class WorkerProcess {
     child.once('exit', (code, signal) => {
       this.#hasExited = true;
       this.resume();
+      this.#endPipe();
       const grace = setTimeout(() => destroyPipes(child), PIPE_GRACE_MS);
       void closed.then(() => {
         clearTimeout(grace);
@@ -374,7 +390,16 @@ export class WorkerProcess {
         return;
       case 'progress':
         // Of one whose verdict has been told it comes late, if at all.
-        if (this.#received.has(message.seq)) this.#events.progress(message);
+        this.#progress(message);
+        return;
+      case 'piping':
+        this.#openPipe(message.seq);
+        return;
+      case 'piped':
+        if (this.#pipe?.seq === message.seq) {
+          this.#endPipe();
+          this.#control?.send({ type: 'taken', seq: message.seq });
+        } else this.#unasked('the end of a pipe', message.seq);
         return;
       case 'failed':
         this.#detail = message.detail;
@@ -384,6 +409,12 @@ export class WorkerProcess {
       default:
         message satisfies never;
     }
+  }
+
+  #progress(progress: Progress): void {
+    const received = this.#received.get(progress.seq);
+    if (received !== undefined)
+      this.#events.progress({ ...progress, bytes: progress.bytes + received.piped });
   }
 
   #unasked(what: string, seq: number): void {
@@ -397,25 +428,56 @@ export class WorkerProcess {
       this.#unasked('bytes', seq);
       return;
     }
-    this.#received.set(seq, received + bytes.length);
+    received.framed += bytes.length;
     this.#events.bytes(seq, bytes);
     if (this.#verdicts.length > 0) this.#tellVerdicts();
+  }
+
+  #openPipe(seq: number): void {
+    const received = this.#received.get(seq);
+    const folder = this.#folder;
+    if (received === undefined || folder === undefined || this.#pipe !== undefined) {
+      this.#unasked('a pipe', seq);
+      return;
+    }
+    try {
+      this.#pipe = new ResultPipe(resultPipe(folder), seq, (bytes) => {
+        if (this.#isBroken) return;
+        if (received.piped === 0) this.#control?.send({ type: 'flowing', seq });
+        received.piped += bytes.length;
+        this.#events.bytes(seq, bytes);
+      });
+    } catch (error) {
+      this.#broken(error as Error);
+      return;
+    }
+    if (this.#isPaused) this.#pipe.pause();
+  }
+
+  #endPipe(): void {
+    this.#pipe?.end();
+    this.#pipe = undefined;
+  }
+
+  #closePipe(): void {
+    this.#pipe?.close();
+    this.#pipe = undefined;
   }
 
   /** A statement has finished when its verdict has come and all of its bytes have. */
   #tellVerdicts(): void {
     for (let next = this.#verdicts[0]; next !== undefined; next = this.#verdicts[0]) {
-      const received = this.#received.get(next.seq) ?? 0;
-      if (received < next.bytes) return;
-      if (received > next.bytes) {
-        this.#broken(
-          new ProtocolError(`${received} bytes of statement ${next.seq}, which has ${next.bytes}`),
-        );
+      const { framed, piped } = this.#received.get(next.seq) ?? { framed: 0, piped: 0 };
+      if (framed < next.bytes) return;
+      if (framed > next.bytes) {
+        this.#broken(new ProtocolError(`${framed} bytes of statement ${next.seq}, which has ${next.bytes}`));
         return;
       }
       this.#verdicts.shift();
       this.#received.delete(next.seq);
-      this.#events.finished(next);
+      // Of a call that was left behind with its process: nobody hears what it may still write.
+      if (this.#pipe?.seq === next.seq) this.#closePipe();
+      this.#events.finished({ ...next, bytes: framed + piped });
     }
   }
 

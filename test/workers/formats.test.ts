@@ -258,7 +258,7 @@ describe('the pipe', () => {
 test('while nobody takes its bytes a statement waits, and can be stopped', async () => {
   worker().process.pause();
   const sent = worker().send(MANY.replace('100000', '10000000'), { output: CSV });
-  await at(worker(), 'replying');
+  await at(worker(), 'running');
   worker().process.interrupt(sent.seq);
   worker().process.resume();
   const end = (await sent.end) as Answer;

@@ -157,6 +157,11 @@ describe('a worker that breaks the protocol ends alone', () => {
     ['unasked-withdrawal', /a withdrawal of statement 99/],
     ['unasked-bytes', /bytes of statement 99/],
     ['too-many-bytes', /bytes of statement 1/],
+    ['unasked-pipe', /a pipe of statement 99/],
+    ['unasked-end-of-pipe', /the end of a pipe of statement 1,/],
+    ['no-pipe', /ENOENT/],
+    ['link-for-a-pipe', /ELOOP/],
+    ['file-for-a-pipe', /no pipe/],
     ['twice', /a verdict of statement 1,/],
     ['closes-control', /closed its control channel and lived on/],
   ])('%s', async (wrong, detail) => {

@@ -1,6 +1,6 @@
 // A program in place of a worker's, which breaks the protocol in the way that its name says.
 import { spawn } from 'node:child_process';
-import { openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
+import { openSync, readFileSync, readSync, symlinkSync, writeFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 
 const control = new Socket({ fd: 3 });
@@ -57,7 +57,7 @@ function configured(name) {
     process.stderr.write(`${child.pid}\n`, () => process.exit(3));
     return;
   }
-  send({ type: 'ready', version: wrong === 'other-version' ? 1 : 2, duckdb: 'none', node: 'none' });
+  send({ type: 'ready', version: wrong === 'other-version' ? 1 : 3, duckdb: 'none', node: 'none' });
 }
 
 function misbehave(seq) {
@@ -92,6 +92,23 @@ function misbehave(seq) {
       frame(1, 3, 'abc');
       verdict(1, 4);
       setTimeout(() => process.exit(0), 100);
+      break;
+    case 'unasked-pipe':
+      send({ type: 'piping', seq: 99 });
+      break;
+    case 'unasked-end-of-pipe':
+      send({ type: 'piped', seq });
+      break;
+    case 'no-pipe':
+      send({ type: 'piping', seq });
+      break;
+    case 'link-for-a-pipe':
+      symlinkSync('/dev/zero', 'result');
+      send({ type: 'piping', seq });
+      break;
+    case 'file-for-a-pipe':
+      writeFileSync('result', 'no pipe');
+      send({ type: 'piping', seq });
       break;
     case 'twice':
       verdict(1, 0);

@@ -9,7 +9,6 @@
  * ```
  */
 import type { DuckDBConnection, DuckDBResult } from '@duckdb/node-api';
-import { CopyPipe } from '../copy-pipe.ts';
 import type { ResultOutput, Run } from '../protocol.ts';
 import { abandon } from './abandon.ts';
 import { type ArrowLane, writeArrowResult } from './arrow-result.ts';
@@ -29,9 +28,10 @@ export interface StreamOptions {
   readonly arrow: ArrowLane;
   /** Takes the bytes; resolves when there is room for more. */
   readonly write: (bytes: Uint8Array) => Promise<void>;
-  /** Told each connection that may have to be interrupted, and what lets a COPY go that waits for room. Neither throws. */
+  /** Told before a COPY may write to the pipe, and when it does no more: resolves once all that it wrote has been read. */
+  readonly pipe: { begin(): void; end(): Promise<void> };
+  /** Told each connection that may have to be interrupted. Never throws. */
   readonly onConnection: (connection: DuckDBConnection) => void;
-  readonly onPipe: (pipe: Pick<CopyPipe, 'discard'> | undefined) => void;
 }
 
 export interface StreamSummary extends RowSummary {
@@ -55,34 +55,32 @@ async function stream(lease: Lease, options: StreamOptions, isScratch: boolean):
   const texts = rowTexts(output);
   // DuckDB is asked for the first form that it takes.
   const rewrite: Rewrite = (text, columns) => copy?.(text, columns) ?? texts?.(text, columns);
-  const { outcome, rows } = await run(lease, statement, rewrite, options);
+  const { outcome, rows } = await run(lease, rewrite, copy !== undefined, options);
   const { clean } = outcome;
   if (rows !== undefined) return { rows, truncated: false, clean };
   const written = await writeOutcome(lease, outcome, options);
   return { ...written, clean };
 }
 
-/** Runs the statements, with the pipe open where one is there: how many rows have gone through it, if any have. */
+/** Runs the statements, which may write to the pipe if it `copies`: how many rows have gone through it, if any have. */
 async function run(
-  { connection, pipe: path }: Pick<Lease, 'connection' | 'pipe'>,
-  statement: Run,
+  { connection }: Pick<Lease, 'connection'>,
   rewrite: Rewrite | undefined,
-  { instances, steps, write, onPipe }: StreamOptions,
+  copies: boolean,
+  { instances, statement, steps, pipe }: StreamOptions,
 ): Promise<{ readonly outcome: Outcome; readonly rows: number | undefined }> {
-  const pipe = path === undefined ? undefined : new CopyPipe(path, write);
-  onPipe(pipe);
+  if (copies) pipe.begin();
+  let outcome: Outcome;
   try {
     const lease = { connection, kept: undefined };
-    const outcome = await runStatements(lease, instances.guard, statement, steps, rewrite);
-    if (outcome.rewritten?.whole !== true) return { outcome, rows: undefined };
-    await pipe?.finish();
-    steps.checkpoint();
-    const [count] = (await outcome.result.fetchChunk())?.getColumnValues(0) ?? [];
-    return { outcome, rows: Number(count ?? 0) };
+    outcome = await runStatements(lease, instances.guard, statement, steps, rewrite);
   } finally {
-    onPipe(undefined);
-    pipe?.close();
+    if (copies) await pipe.end();
   }
+  if (outcome.rewritten?.whole !== true) return { outcome, rows: undefined };
+  steps.checkpoint();
+  const [count] = (await outcome.result.fetchChunk())?.getColumnValues(0) ?? [];
+  return { outcome, rows: Number(count ?? 0) };
 }
 
 async function writeOutcome(
