@@ -15,6 +15,7 @@ import { type QueryRouterMessage, queryRouter } from './actors/query-router.ts';
 import { queryService } from './actors/query-service.ts';
 import { QueryTable } from './actors/query-table.ts';
 import { Quotas } from './actors/quota.ts';
+import { SourceCircuits, verdictOf } from './actors/source-circuit.ts';
 import { WorkerRoster } from './actors/worker-roster.ts';
 import { chaosService } from './chaos.ts';
 import { configChanges } from './config/changes.ts';
@@ -107,6 +108,12 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     onFault: (error) => events.emit('fault', { where: 'result-store', error }),
   });
   const eventLog = new EventLog({ events, run });
+  const circuits = new SourceCircuits({
+    now: () => actors.clock.now(),
+    configured: (alias) => live.current.sources[alias],
+    onSilent: (source, retryAfterMs) => events.emit('source.silent', { source, retryAfterMs }),
+    onAnswer: (source) => events.emit('source.answers', { source }),
+  });
   const quotas = new Quotas(() => live.current.limits);
   const routerKey: Key<QueryRouterMessage> = { name: 'query-router' };
   const queueKey = (name: string): Key<PoolQueueMessage> => ({ name: `pool:${name}/queue` });
@@ -197,8 +204,12 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
           window: pool.settings.dispatch_window,
         }),
         admission: {
-          refusal: ({ queryId, origin, statement }) =>
-            crashes.refusal({ queryId, ...origin, sql: statement.sql }, name),
+          refusal: (job) => {
+            const { queryId, origin, statement } = job;
+            const refusal = crashes.refusal({ queryId, ...origin, sql: statement.sql }, name);
+            if (refusal !== undefined || session !== undefined || statement.attachAnew) return refusal;
+            return circuits.begin(queryId, origin.sources);
+          },
           allowance: ({ origin }) => crashes.allowance(origin.principal, name),
           mayBegin: ({ origin }, running) => quotas.mayBegin(origin.principal, running),
           overcrowded: ({ origin }, waiting) => quotas.overcrowded(origin.principal, waiting),
@@ -308,7 +319,13 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
           ? placeQuery(request, live.current)
           : sessions.place(request, request.session),
       sources: () => Object.keys(live.current.sources),
-      refusal: (request, pool) => crashes.refusal(request, pool),
+      refusal: (request, pool) => {
+        const refusal = crashes.refusal(request, pool);
+        // A session has a worker of its own, and a check is to find out.
+        if (refusal !== undefined || request.session !== undefined || request.attachAnew) return refusal;
+        return circuits.refusal(request.queryId, request.sources);
+      },
+      onEnd: ({ queryId, origin }, failure) => circuits.ended(queryId, origin.sources, verdictOf(failure)),
       overQuota: ({ principal }) => quotas.submit(principal, actors.clock.now()),
       delivered: ({ principal }, bytes) => quotas.delivered(principal, bytes, actors.clock.now()),
       beginResult: () => results.begin(),

@@ -78,6 +78,8 @@ export interface QueryRouterOptions {
   readonly overQuota: (request: QueryRequest) => Failure | undefined;
   /** So many bytes of its result have gone to the client. */
   readonly delivered: (request: QueryRequest, bytes: number) => void;
+  /** A query has ended, with this failure if any. */
+  readonly onEnd: (job: Job, failure: Failure | undefined) => void;
   /** How often a read is tried again whose worker died before a byte of it reached the client. */
   readonly maxRetries: () => number;
   /** Why a pool without a queue takes no query. */
@@ -481,6 +483,7 @@ class QueryRouter {
       record.kept?.result.drop();
     }
     this.#options.table.retire(record);
+    this.#options.onEnd(pending.job, outcome instanceof Failure ? outcome : undefined);
     pending.settle(outcome);
     for (const onEnd of pending.onEnd) {
       onEnd(state === 'cancelled' ? (killed ? 'killed' : 'cancelled') : 'already_finished');

@@ -129,6 +129,10 @@ export interface ServerEvents {
   };
   /** Nothing is left of it. */
   'session.ended': { readonly sessionId: string; readonly owner: string; readonly why: SessionEnd };
+  /** Its server let a query wait in vain: queries that name it are turned away for so long. */
+  'source.silent': { readonly source: string; readonly retryAfterMs: number };
+  /** It answers again. */
+  'source.answers': { readonly source: string };
   supervisor: SupervisorEvent;
   /** Somebody wants a part of the tree to begin anew; `incarnation` is the one that ends. */
   'restart.requested': { readonly path: string; readonly incarnation: number; readonly requestedBy: string };

@@ -171,6 +171,12 @@ export function logEvents(events: Events, log: Logger, { slowQueryMs, redact }: 
     events.on('session.ended', ({ sessionId, owner, why }) =>
       log.info({ event: 'session.ended', session_id: sessionId, owner, why }, 'session ended'),
     ),
+    events.on('source.silent', ({ source, retryAfterMs }) =>
+      log.warn({ event: 'source.silent', source, retry_after_ms: retryAfterMs }, 'source does not answer'),
+    ),
+    events.on('source.answers', ({ source }) =>
+      log.info({ event: 'source.answers', source }, 'source answers again'),
+    ),
     events.on('restart.requested', ({ path, incarnation, requestedBy }) =>
       log.info(
         { event: 'restart.requested', path, incarnation, requested_by: requestedBy },

@@ -107,6 +107,7 @@ export function poolHarness({
       refusal: () => undefined,
       overQuota: () => undefined,
       delivered: () => undefined,
+      onEnd: () => undefined,
       maxRetries: () => maxRetries,
       events,
     };

@@ -9,7 +9,14 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ROOT } from '../support/cli.ts';
 import { type TestServer as Database, mariadb, type OwnDatabase, postgres } from '../support/servers.ts';
 import { type TcpProxy, tcpProxy } from '../support/tcp-proxy.ts';
-import { quickPool, type Reply, startTestServer, type TestServer, until } from '../support/test-server.ts';
+import {
+  call,
+  quickPool,
+  type Reply,
+  startTestServer,
+  type TestServer,
+  until,
+} from '../support/test-server.ts';
 import { freePort } from '../support/throwaway.ts';
 
 const KINDS = ['postgres', 'mysql'] as const;
@@ -85,6 +92,11 @@ describe.skipIf(pgServer === undefined || myServer === undefined)('a database se
       proxy.set('pass');
       proxy.cut();
     }
+    // A check asks whatever was found out before.
+    for (const kind of KINDS)
+      expect(await call(server.url, 'POST', `/v1/sources/${kind}_proxied/check`)).toMatchObject({
+        status: 200,
+      });
     // Nobody is stuck, and nobody's end was a failure.
     await until('all workers are idle', () =>
       server.workers().every(({ status }) => status().state === 'idle'),
@@ -150,14 +162,25 @@ describe.skipIf(pgServer === undefined || myServer === undefined)('a database se
 
   it('that accepts and says nothing is unavailable within its connect_timeout, while others are read', async () => {
     for (const proxy of Object.values(proxies)) proxy.set('silent');
-    const silent = Promise.all(KINDS.map((kind) => count(kind, `${kind}_proxied`)));
+    const before = exits();
+    const silent = Promise.all(
+      KINDS.map(async (kind) => ({
+        first: await count(kind, `${kind}_proxied`),
+        second: await count(kind, `${kind}_proxied`),
+      })),
+    );
     const other = await count('postgres');
     expect(other.body.data).toEqual([[ROWS]]);
     const replies = await silent;
-    expect(replies.map(({ body }) => body)).toMatchObject(
-      KINDS.map((kind) => unavailable(`${kind}_proxied`)),
-    );
-    for (const { ms } of replies) expect(ms).toBeGreaterThan(other.ms);
+    for (const [index, { first, second }] of replies.entries()) {
+      const alias = `${KINDS[index]}_proxied`;
+      expect(first.body).toMatchObject({ ...unavailable(alias), reason: 'no_answer' });
+      expect(first.ms).toBeGreaterThan(other.ms);
+      // Who asks again is turned away, and takes no worker to find out the same.
+      expect(second.body).toMatchObject(unavailable(alias, /is not asked again before/));
+      expect(second.headers).toHaveProperty('retry-after');
+    }
+    expect(exits()).toBeLessThanOrEqual(before + 1);
   });
 
   it('that accepts and says nothing is no reason to pass the time that the query has', async () => {

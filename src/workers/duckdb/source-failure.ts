@@ -35,6 +35,9 @@ const GONE: Readonly<Record<Server['kind'], readonly RegExp[]>> = {
   ],
 };
 
+/** libpq's own time-out. */
+const SILENT = /failed: timeout expired/;
+
 /** The server is there and takes no more, or no longer. */
 const BUSY: Readonly<Record<Server['kind'], readonly RegExp[]>> = {
   postgres: [
@@ -70,11 +73,17 @@ export function sourceFailure(
   const [first, ...others] = servers;
   if (first === undefined) return undefined;
   const named = others.length === 0 ? first : (servers.find((server) => isNamed(server, error)) ?? first);
-  return unavailable(named, withoutSecrets(error.message.trim(), attachments));
+  const why = withoutSecrets(error.message.trim(), attachments);
+  return SILENT.test(error.message) ? noAnswer(named, why) : unavailable(named, why);
 }
 
 export function unavailable({ alias }: Pick<Attachment, 'alias'>, why: string): Refusal {
   return new Refusal('SOURCE_UNAVAILABLE', `${alias}: ${why}`, { source: alias });
+}
+
+/** Of one that kept whoever asked it waiting. */
+export function noAnswer({ alias }: Pick<Attachment, 'alias'>, why: string): Refusal {
+  return new Refusal('SOURCE_UNAVAILABLE', `${alias}: ${why}`, { source: alias, reason: 'no_answer' });
 }
 
 function isNamed({ host, port, kind }: Server, { message }: DuckDBErrorInfo): boolean {

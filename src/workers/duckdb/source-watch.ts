@@ -14,8 +14,8 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Attachment } from '../protocol.ts';
 import { readDuckDBError } from './duckdb-error.ts';
-import { Refusal } from './refusal.ts';
-import { isGone, isServer, type Server } from './source-failure.ts';
+import type { Refusal } from './refusal.ts';
+import { isGone, isServer, noAnswer, type Server } from './source-failure.ts';
 import { literal } from './sources.ts';
 
 /** Of the time that has passed: a process that takes less of its core waits for somebody. */
@@ -113,9 +113,9 @@ export class SourceWatch {
   #gone(server: WatchedServer): void {
     if (this.#ended) return;
     this.stop();
-    const { alias, connectTimeoutMs } = server;
+    const { connectTimeoutMs } = server;
     const why = `its server has not answered for ${connectTimeoutMs} ms (connect_timeout)`;
-    this.#giveUp(new Refusal('SOURCE_UNAVAILABLE', `${alias}: ${why}`, { source: alias }));
+    this.#giveUp(noAnswer(server, why));
   }
 }
 

@@ -11,7 +11,14 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Attachment } from '../protocol.ts';
 import { readDuckDBError } from './duckdb-error.ts';
 import { Refusal } from './refusal.ts';
-import { connectionValue, mysqlValue, type Server, unavailable, withoutSecrets } from './source-failure.ts';
+import {
+  connectionValue,
+  mysqlValue,
+  type Server,
+  sourceFailure,
+  unavailable,
+  withoutSecrets,
+} from './source-failure.ts';
 
 /** Attaches one source. `sql` is the text that will run: a folder of many files becomes views only as far as it names them. */
 export async function attach(connection: DuckDBConnection, source: Attachment, sql: string): Promise<void> {
@@ -40,7 +47,7 @@ export async function attach(connection: DuckDBConnection, source: Attachment, s
     if (error instanceof Refusal) throw error;
     const info = readDuckDBError(error);
     if (info.type === 'INTERRUPT') throw error;
-    throw unavailable(source, withoutSecrets(info.message, [source]));
+    throw sourceFailure(info, [source]) ?? unavailable(source, withoutSecrets(info.message, [source]));
   }
 }
 
