@@ -74,6 +74,16 @@ export function mayBeRetried({ seq, job: { statement } }: JobAtDeath, { flight }
   return !(statement.write && mayHaveWritten);
 }
 
+const AT_WORK: Record<Phase, string> = {
+  starting: 'starting',
+  idle: 'idle',
+  attaching: "attaching the query's sources",
+  preparing: 'preparing the query',
+  running: 'running the query',
+  replying: 'replying to the query',
+  cancelling: 'cancelling the query',
+};
+
 /** What a job hears that had begun, and was not being stopped. */
 export function deathFailure(
   { id, incarnation }: WorkerIdentity,
@@ -86,7 +96,7 @@ export function deathFailure(
   return new Failure(
     'WORKER_CRASHED',
     // Not what the worker itself said: that is for the record.
-    `The worker ${id} ${describeExit({ ...exit, detail: undefined })} while it was ${phase} the query. The server goes on; the same query may crash again.`,
+    `The worker ${id} ${describeExit({ ...exit, detail: undefined })} while it was ${AT_WORK[phase]}. The server goes on; the same query may crash again.`,
     {
       members: {
         worker: { id, incarnation, pid, signal, exit_code, phase },

@@ -27,6 +27,12 @@ const WAITING_BYTES = 64 * 1024;
 
 const NEWLINE = 0x0a;
 
+/**
+ * The beginning of a message that is longer than anything: a reader that comes to the end of the bytes between two messages takes
+ * that for the end of the stream (Arrow Columnar Format, "IPC Streaming Format": the end-of-stream marker is optional).
+ */
+const ARROW_WITHOUT_END = Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
+
 export class StreamReply implements ResultSink {
   readonly #exchange: Exchange;
   readonly #res: ServerResponse;
@@ -39,6 +45,8 @@ export class StreamReply implements ResultSink {
   #begun = false;
   #discarding = false;
   #lastByte = NEWLINE;
+  /** Bytes of the result that have been sent; messages of Arrow begin at multiples of eight. */
+  #sent = 0;
   /** Bytes that are with node, and not yet with the system. */
   #waiting = 0;
   #onSent: (() => void) | undefined;
@@ -102,17 +110,29 @@ export class StreamReply implements ResultSink {
   async cut(failure: Failure): Promise<void> {
     const { req } = this.#exchange.ctx;
     const { socket } = req;
-    if (!isGone(socket) && this.#format === 'ndjson') {
-      const line = JSON.stringify({ error: failure.toProblem(this.#queryId) });
-      const bytes = Buffer.from(`${this.#lastByte === NEWLINE ? '' : '\n'}${line}\n`);
-      if (this.#compressor === undefined) this.#put(bytes);
-      else await this.#compressor.write(bytes);
+    const last = isGone(socket) ? undefined : this.#lastWord(failure);
+    if (last !== undefined) {
+      if (this.#compressor === undefined) this.#put(last);
+      else await this.#compressor.write(last);
     }
     this.#compressor?.destroy();
     if (isGone(socket)) return;
     await this.#until(1);
     if (hasTrailers(this.#exchange)) socket.destroySoon();
     else socket.resetAndDestroy();
+  }
+
+  /** What a cut reply ends with, for whoever reads it without minding how the connection ended. */
+  #lastWord(failure: Failure): Uint8Array | undefined {
+    const error = JSON.stringify({ error: failure.toProblem(this.#queryId) });
+    switch (this.#format) {
+      case 'ndjson':
+        return Buffer.from(`${this.#lastByte === NEWLINE ? '' : '\n'}${error}\n`);
+      case 'arrow':
+        return Buffer.concat([new Uint8Array(-this.#sent & 7), ARROW_WITHOUT_END, Buffer.from(error)]);
+      default:
+        return undefined;
+    }
   }
 
   #begin(): Promise<void> | undefined {
@@ -143,6 +163,7 @@ export class StreamReply implements ResultSink {
   #send(bytes: Uint8Array): Promise<void> | undefined {
     if (bytes.length === 0 || isGone(this.#exchange.ctx.req.socket)) return undefined;
     this.#lastByte = bytes[bytes.length - 1] as number;
+    this.#sent += bytes.length;
     if (this.#compressor !== undefined) return this.#compressor.write(bytes).then(() => this.#whenRoom());
     this.#put(bytes);
     return this.#whenRoom();

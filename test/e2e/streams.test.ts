@@ -1,6 +1,8 @@
 /** Results as streams over HTTP: whole or seen not to be, at the client's pace, and not at the cost of anybody else. */
+import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import { RecordBatchReader } from 'apache-arrow';
 import { describe, expect, test } from 'vitest';
 import { ask } from '../http/edge.ts';
 import { quickPool, type Settings, type TestServer, testServer, until } from '../support/test-server.ts';
@@ -161,6 +163,20 @@ describe('a failure', () => {
     }
     await until('a new worker is idle', () => isIdle(server));
     await server.expectNothingLeaked(before);
+  });
+
+  test('in the middle is seen by a reader of Arrow that does not see how the connection ended', async () => {
+    const server = await testServer();
+    const reply = await open(server, { sql: HUGE, format: 'arrow' });
+    const pieces: Buffer[] = [];
+    reply.on('data', (piece) => pieces.push(piece));
+    await until('some of it is here', () => pieces.length > 0);
+    process.kill(server.workers()[0]?.status().pid as number, 'SIGSEGV');
+    await once(reply, 'error');
+    const read = () => [...RecordBatchReader.from(Buffer.concat(pieces))].length;
+    expect(read).toThrow(/but only read/);
+    expect(Buffer.concat(pieces).toString('latin1')).toMatch(/{"error":{.*"code":"WORKER_CRASHED".*}$/);
+    await until('a new worker is idle', () => isIdle(server));
   });
 
   test('in the middle resets the connection of a client that knows no chunks', async () => {
