@@ -19,6 +19,7 @@ import { SourceCircuits, verdictOf } from './actors/source-circuit.ts';
 import { WorkerRoster } from './actors/worker-roster.ts';
 import { chaosService } from './chaos.ts';
 import { configChanges } from './config/changes.ts';
+import { ReplacedCredentials } from './config/credentials.ts';
 import { publicConfig } from './config/describe.ts';
 import { LiveConfig } from './config/live-config.ts';
 import type { LoadedConfig } from './config/load.ts';
@@ -286,9 +287,13 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     runFolders: () => folders.count(),
     keptResultBytes: () => results.usedBytes,
   });
+  const replaced = new ReplacedCredentials();
   const reloader = new Reloader({
     live,
-    load,
+    load: () => {
+      const loaded = load();
+      return loaded.ok ? { ...loaded, config: replaced.apply(loaded.config) } : loaded;
+    },
     events,
     apply: async (before) => {
       // Whoever reads one has shown a key that may be worth nothing by now, and can show it again.
@@ -345,7 +350,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
       eventStreams = streams;
       const app = createApp({
         queries,
-        sources: sourceService(live, queries),
+        sources: sourceService({ live, queries, replaced, reloader, events }),
         sessions,
         crashes,
         chaos: chaosService({

@@ -62,8 +62,28 @@ export class Reloader {
     return outcome;
   }
 
+  /** Puts another configuration in force that is made of the one that is; takes its turn. Resolves with its version. */
+  change(update: (current: Config) => Config): Promise<number> {
+    const { live } = this.#options;
+    const changed = this.#working.then(async () => {
+      await this.#put(update(live.current));
+      return live.version;
+    });
+    this.#working = changed.catch(() => undefined);
+    return changed;
+  }
+
+  async #put(next: Config): Promise<void> {
+    const { live, apply } = this.#options;
+    const before = live.current;
+    live.replace(next);
+    this.#isUnfinished = true;
+    await apply(before);
+    this.#isUnfinished = false;
+  }
+
   async #reload(trigger: ReloadTrigger): Promise<ReloadOutcome> {
-    const { live, load, apply, events } = this.#options;
+    const { live, load, events } = this.#options;
     const loaded = load();
     if (!loaded.ok) {
       this.#refused = { at: Date.now(), problems: loaded.problems };
@@ -75,12 +95,7 @@ export class Reloader {
     const next = withoutRestartNeeded(before, loaded.config);
     this.#refused = undefined;
     this.#loadedAt = Date.now();
-    if (this.#isUnfinished || configChanges(before, next).length > 0) {
-      live.replace(next);
-      this.#isUnfinished = true;
-      await apply(before);
-      this.#isUnfinished = false;
-    }
+    if (this.#isUnfinished || configChanges(before, next).length > 0) await this.#put(next);
     events.emit('config.reloaded', { trigger, version: live.version, changes });
     return { ok: true, version: live.version, changes, warnings: loaded.warnings };
   }

@@ -47,6 +47,11 @@ export function configChanges(before: Config, after: Config): ConfigChange[] {
   return differences(before, after, []).map((path) => ({ path: pathText(path), effect: effectOf(path) }));
 }
 
+/** Whether two parts of a configuration say the same, secrets included. */
+export function isSame(one: unknown, other: unknown): boolean {
+  return differences(one, other, []).length === 0;
+}
+
 /** The new configuration with what cannot change while the server runs as it was. */
 export function withoutRestartNeeded(before: Config, after: Config): Config {
   return {

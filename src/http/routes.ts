@@ -20,6 +20,7 @@ export type Handler = (exchange: Exchange) => void | Promise<void>;
 export interface Handlers {
   readonly GET?: Handler;
   readonly POST?: Handler;
+  readonly PUT?: Handler;
   readonly PATCH?: Handler;
   readonly DELETE?: Handler;
 }

@@ -27,6 +27,15 @@ export interface SourceService {
   list(principal: Principal): readonly SourceView[];
   /** Whether there is one of this name, for whomever. */
   has(alias: string): boolean;
+  /**
+   * Puts other credentials in force for queries that begin from now on; rejects with `INVALID_REQUEST` for what are none of the
+   * source's kind. `version` is that of the configuration.
+   */
+  replaceCredentials(
+    alias: string,
+    credentials: unknown,
+    principal: Principal,
+  ): Promise<{ readonly version: number }>;
   /** Connects, and says how long that took. Rejects with a `Failure`, `SOURCE_UNAVAILABLE` for the most part. */
   check(alias: string, principal: Principal): Promise<{ readonly ok: true; readonly ms: number }>;
 }

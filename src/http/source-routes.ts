@@ -3,7 +3,9 @@
  */
 import { Failure } from '../failures.ts';
 import { requireSource } from '../principal.ts';
-import { replyJson } from './exchange.ts';
+import { type Exchange, replyJson } from './exchange.ts';
+import { invalidRequest } from './invalid-request.ts';
+import { readBody } from './request-body.ts';
 import { type RouteTable, refuseQueryString } from './routes.ts';
 import type { SourceService } from './services.ts';
 
@@ -17,6 +19,25 @@ export function addSourceRoutes(routes: RouteTable, sources: SourceService): voi
     },
   });
 
+  routes.add(
+    '/v1/sources/{alias}/credentials',
+    {
+      async PUT(exchange) {
+        refuseQueryString(exchange);
+        const { parameters, principal } = exchange;
+        const alias = parameters.alias ?? '';
+        requireSource(principal, alias);
+        const { version } = await sources.replaceCredentials(
+          alias,
+          await readCredentials(exchange),
+          principal,
+        );
+        replyJson(exchange, { alias, version });
+      },
+    },
+    { access: 'operator' },
+  );
+
   routes.add('/v1/sources/{alias}/check', {
     async POST(exchange) {
       refuseQueryString(exchange);
@@ -29,4 +50,16 @@ export function addSourceRoutes(routes: RouteTable, sources: SourceService): voi
       replyJson(exchange, { alias, ok: true, ms: Math.round(ms) });
     },
   });
+}
+
+const MAX_CREDENTIALS = 64_000;
+
+/** Says nothing of what was sent but that it is no JSON: the parser's own words hold a piece of it. */
+async function readCredentials({ ctx }: Exchange): Promise<unknown> {
+  const text = (await readBody(ctx.req, MAX_CREDENTIALS)).toString();
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw invalidRequest([{ path: '', message: 'expected the credentials as a JSON object' }]);
+  }
 }

@@ -129,6 +129,8 @@ export interface ServerEvents {
   };
   /** Nothing is left of it. */
   'session.ended': { readonly sessionId: string; readonly owner: string; readonly why: SessionEnd };
+  /** An operator has put other credentials in force. */
+  'source.credentials': { readonly source: string; readonly version: number; readonly principal: string };
   /** Its server let a query wait in vain: queries that name it are turned away for so long. */
   'source.silent': { readonly source: string; readonly retryAfterMs: number };
   /** It answers again. */

@@ -171,6 +171,9 @@ export function logEvents(events: Events, log: Logger, { slowQueryMs, redact }: 
     events.on('session.ended', ({ sessionId, owner, why }) =>
       log.info({ event: 'session.ended', session_id: sessionId, owner, why }, 'session ended'),
     ),
+    events.on('source.credentials', ({ source, version, principal }) =>
+      log.info({ event: 'source.credentials', source, version, principal }, 'credentials replaced'),
+    ),
     events.on('source.silent', ({ source, retryAfterMs }) =>
       log.warn({ event: 'source.silent', source, retry_after_ms: retryAfterMs }, 'source does not answer'),
     ),

@@ -76,6 +76,7 @@ const TRANSLATIONS: {
   'config.refused': ({ trigger, problems }) => ({ trigger, errors: problems.map(({ path }) => path) }),
   'session.opened': ({ sessionId, owner, sources }) => ({ session_id: sessionId, owner, sources }),
   'session.state': ({ sessionId, from, state }) => ({ session_id: sessionId, from, state }),
+  'source.credentials': ({ source, version, principal }) => ({ source, version, principal }),
   'source.silent': ({ source, retryAfterMs }) => ({ source, retry_after_ms: retryAfterMs }),
   'source.answers': ({ source }) => ({ source }),
   'session.ended': ({ sessionId, owner, why }) => ({ session_id: sessionId, owner, why }),

@@ -4,7 +4,6 @@
  * The MariaDB is a throwaway of this file's own: the query names the database `analytics`, and so nobody else's is touched.
  */
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -14,7 +13,8 @@ import { makeFolder } from '../support/temp.ts';
 import { freePort } from '../support/throwaway.ts';
 import { FEDERATION_QUERY } from './federation-query.ts';
 import { eventually } from './poll.ts';
-import { childrenOf, commandLineOf, cpuMsOf, environmentOf, isRunning, mappedFilesOf } from './processes.ts';
+import { childrenOf, cpuMsOf, isRunning, mappedFilesOf } from './processes.ts';
+import { visibleOf } from './secret-search.ts';
 import { Served, writeConfiguration } from './server.ts';
 
 const EVENTS = 50_000;
@@ -182,17 +182,7 @@ describe.skipIf(pgServer === undefined)('a statement over MariaDB and PostgreSQL
     ]) {
       await served.get(path);
     }
-    const workers = childrenOf(served.pid);
-    expect(workers).toHaveLength(3);
-    const places: Record<string, string> = {
-      log: served.output,
-      replies: served.replies.join('\n'),
-      ...Object.fromEntries(
-        [served.pid, ...workers].map((pid) => [`arguments of ${pid}`, commandLineOf(pid)]),
-      ),
-      ...Object.fromEntries(workers.map((pid) => [`environment of ${pid}`, environmentOf(pid)])),
-      ...Object.fromEntries(filesIn(served.dataDir).map((file) => [file, readFileSync(file, 'latin1')])),
-    };
+    const places = visibleOf(served);
     // The token is in both passwords, however a text may quote them.
     for (const [place, text] of Object.entries(places)) {
       expect(text.replaceAll(ROLE, '').includes(token), place).toBe(false);
@@ -209,12 +199,6 @@ describe.skipIf(pgServer === undefined)('a statement over MariaDB and PostgreSQL
       expect(mapped).toContain(library);
   });
 });
-
-function filesIn(folder: string): string[] {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name));
-}
 
 /** In a string of SQL, for either server. */
 function quoted(text: string, backslash: boolean): string {

@@ -22,6 +22,7 @@ const EXPECTED: Readonly<Record<string, Access>> = {
   '/v1/sessions/{id}': 'key',
   '/v1/sources': 'key',
   '/v1/sources/{alias}/check': 'key',
+  '/v1/sources/{alias}/credentials': 'operator',
   '/metrics': 'operator',
   '/v1/chaos': 'operator',
   '/v1/crashes': 'operator',

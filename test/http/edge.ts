@@ -185,6 +185,7 @@ export async function openEdge(options: EdgeOptions = {}): Promise<Edge> {
       list: (principal) => known.filter(({ alias }) => mayUseSource(principal, alias)),
       has: (alias) => known.some((source) => source.alias === alias),
       check: async () => ({ ok: true, ms: 3.7 }),
+      replaceCredentials: async () => ({ version: 2 }),
       ...options.sources,
     },
     // What sessions do is held on the real server.
