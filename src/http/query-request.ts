@@ -97,12 +97,10 @@ type Fields = z.output<typeof querySchema>;
 
 /** What is of no use with the format is a mistake. */
 function misplacedFields(fields: Fields, format: Format): RequestError[] {
-  const { byte_limit, wait_ms, on_wait_timeout } = fields;
+  const { wait_ms, on_wait_timeout } = fields;
   const errors = misplacedOptions(fields, format);
   if (on_wait_timeout !== undefined && wait_ms === undefined)
     errors.push({ path: 'on_wait_timeout', message: 'is of no use without wait_ms' });
-  if (byte_limit !== undefined && format === 'parquet')
-    errors.push({ path: 'byte_limit', message: 'a Parquet file is not cut by bytes; row_limit cuts it' });
   return errors;
 }
 

@@ -114,7 +114,6 @@ describe('a stream that succeeds', () => {
   test.each([
     [{ format: 'json', csv: {} }, 'csv'],
     [{ format: 'csv', row_format: 'arrays' }, 'row_format'],
-    [{ format: 'parquet', byte_limit: 10 }, 'byte_limit'],
     [{ format: 'csv', csv: { delimiter: '||' } }, 'csv.delimiter'],
     [{ format: 'csv', csv: { null: 'a,b' } }, 'csv.null'],
     [{ format: 'csv', csv: { quote: "'" } }, 'csv.quote'],

@@ -166,6 +166,37 @@ describe('limits', () => {
   });
 });
 
+describe('a limit of bytes cuts a Parquet file', () => {
+  const sql = "SELECT i, hash(i) AS h, 'customer ' || i % 1000 AS name FROM range(1000000000) r(i)";
+
+  test('at the last row with which it is no longer', async () => {
+    const byteLimit = 200_000;
+    const { bytes, finished } = await result(sql, PARQUET, { byteLimit });
+    expect(bytes.length).toBeLessThanOrEqual(byteLimit);
+    const { rows } = finished.verdict as { rows: number };
+    expect(finished.verdict).toEqual({ ok: true, rows, truncated: true });
+    expect(await reread(bytes, 'parquet', 'SELECT count(*)::INT, max(i)::INT FROM FILE')).toEqual([
+      [rows, rows - 1],
+    ]);
+    const longer = await result(sql, PARQUET, { rowLimit: rows + 1 });
+    expect(longer.bytes.length).toBeGreaterThan(byteLimit);
+  });
+
+  test('not at all where it is short enough', async () => {
+    const { finished } = await result('SELECT 1', PARQUET, { byteLimit: 10_000 });
+    expect(finished.verdict).toEqual({ ok: true, rows: 1, truncated: false });
+  });
+
+  test('unless there is no such file', async () => {
+    const answer = await worker().answer('SELECT 1 AS a', { output: PARQUET, byteLimit: 10 });
+    expect(answer.finished.verdict).toMatchObject({
+      ok: false,
+      code: 'RESULT_TOO_LARGE',
+      members: { limit: 10 },
+    });
+  });
+});
+
 describe('what COPY does not take', () => {
   const OTHERS = [
     ['DESCRIBE SELECT 1 AS a', 1],

@@ -18,6 +18,7 @@ import { Extensions } from './extensions.ts';
 import { Guard } from './guard.ts';
 import { KEPT } from './kept-database.ts';
 import { close, connect, lock, type OpenInstance, openBare, openPlain, openSpare } from './open-instance.ts';
+import { NOWHERE } from './parquet-limit.ts';
 import { PreparedCache } from './prepared-cache.ts';
 import { KEEPS_COUNT } from './progress.ts';
 import { attach, literal, refreshCatalogs } from './sources.ts';
@@ -153,7 +154,7 @@ export class Instances {
         await connection.run(`SET memory_limit=${literal(`${half}B`)}`);
       }
       if (file !== undefined) await connection.run(`ATTACH ${literal(file.path)} AS ${KEPT} (${mode})`);
-      await lock(own.instance, [], this.#pipe);
+      await lock(own.instance, [], this.#pipe === undefined ? [NOWHERE] : [this.#pipe, NOWHERE]);
     } catch (error) {
       release();
       throw error;
@@ -251,7 +252,7 @@ export class Instances {
       await connection.run(`SET memory_limit=${literal(`${limits.memoryLimit}B`)}`);
       await connection.run(`SET threads=${limits.threads}`);
       connection.closeSync();
-      await lock(own.instance, request.attachments, pipe);
+      await lock(own.instance, request.attachments, pipe === undefined ? [] : [pipe]);
       connection = await connect(own);
       request.onConnection(connection);
     } catch (error) {

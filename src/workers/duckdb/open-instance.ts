@@ -29,7 +29,7 @@ export async function connect({ instance }: Pick<OpenInstance, 'instance'>): Pro
 
 export async function openPlain(configure: Configure, pipe?: string): Promise<OpenInstance> {
   const plain = await openBare(configure);
-  await lock(plain.instance, [], pipe);
+  await lock(plain.instance, [], pipe === undefined ? [] : [pipe]);
   return plain;
 }
 
@@ -116,11 +116,12 @@ export async function loadExtensions(
 export async function lock(
   instance: DuckDBInstance,
   attachments: readonly Attachment[],
-  pipe: string | undefined,
+  /** Of single files that stay open. */
+  paths: readonly string[],
 ): Promise<void> {
   const folders = attachments.flatMap((source) => (source.kind === 'files' ? [source.path] : []));
   await run(instance, [
-    ...(pipe === undefined ? [] : [`SET allowed_paths=[${literal(pipe)}]`]),
+    `SET allowed_paths=[${paths.map(literal).join(', ')}]`,
     // As a glob as well: views name their files so, and a glob is compared as it is written.
     `SET allowed_directories=[${folders
       .flatMap((path) => [path, globLiteral(path)])

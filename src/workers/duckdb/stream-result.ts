@@ -14,9 +14,10 @@ import { abandon } from './abandon.ts';
 import { type ArrowLane, writeArrowResult } from './arrow-result.ts';
 import type { ChunkSource } from './chunks.ts';
 import type { Instances, Lease } from './instances.ts';
+import { mostWithin, parquetBytes } from './parquet-limit.ts';
 import { Refusal } from './refusal.ts';
 import { copyTo, rowTexts } from './result-text.ts';
-import { fillScratch } from './scratch.ts';
+import { fillScratch, type Scratch } from './scratch.ts';
 import { type Outcome, type Rewrite, runStatements, type StatementSteps } from './statement.ts';
 import { type RowSummary, writeTextRows } from './text-rows.ts';
 
@@ -115,26 +116,61 @@ async function throughScratch(
 ): Promise<RowSummary> {
   const { instances, statement, output, steps, onConnection } = options;
   const lease = await instances.leaseScratch();
+  const scratch = lease.connection;
   try {
-    const limit = output.format === 'parquet' ? statement.rowLimit : undefined;
-    if (output.format === 'parquet' && lease.pipe === undefined)
+    const { params: _, rowLimit, byteLimit, ...rest } = statement;
+    if (output.format !== 'parquet') {
+      const table = await fillScratch(scratch, result, { rows: undefined }, source);
+      onConnection(scratch);
+      steps.checkpoint();
+      const limits = {
+        ...(rowLimit === undefined ? {} : { rowLimit }),
+        ...(byteLimit === undefined ? {} : { byteLimit }),
+      };
+      return await read(lease, table, table.rows, { ...options, statement: { ...rest, ...limits } });
+    }
+    if (lease.pipe === undefined)
       throw Refusal.invalid(
         'format',
         'parquet is not available here: the server could not make a named pipe',
       );
-    const { sql, truncated } = await fillScratch(lease.connection, result, limit, source);
-    onConnection(lease.connection);
-    steps.checkpoint();
-    const { params: _, rowLimit, byteLimit, ...rest } = statement;
-    const limits = {
-      ...(rowLimit === undefined || output.format === 'parquet' ? {} : { rowLimit }),
-      ...(byteLimit === undefined ? {} : { byteLimit }),
+    const bytesOf = async (sql: string): Promise<number> => {
+      onConnection(scratch);
+      steps.checkpoint();
+      const bytes = await parquetBytes(scratch, sql);
+      onConnection(connection);
+      return bytes;
     };
-    const inner: Run = { ...rest, ...limits, sql };
-    const { clean: _clean, ...summary } = await stream(lease, { ...options, statement: inner }, true);
-    return { ...summary, truncated: summary.truncated || truncated };
+    const isEnough =
+      byteLimit === undefined ? undefined : async (sql: string) => (await bytesOf(sql)) > byteLimit;
+    const table = await fillScratch(scratch, result, { rows: rowLimit, isEnough }, source);
+    const fitting =
+      byteLimit === undefined
+        ? table.rows
+        : await mostWithin(byteLimit, table.rows, (rows) => bytesOf(table.read(rows)));
+    if (fitting === undefined) throw tooSmall(byteLimit as number, await bytesOf(table.read(0)));
+    onConnection(scratch);
+    steps.checkpoint();
+    return await read(lease, table, fitting, { ...options, statement: rest });
   } finally {
     onConnection(connection);
     lease.release('instance');
   }
+}
+
+/** The first rows of the table, in the format that is wanted. */
+async function read(
+  lease: Lease,
+  table: Scratch,
+  rows: number,
+  options: Omit<StreamOptions, 'statement'> & { readonly statement: Omit<Run, 'params'> },
+): Promise<RowSummary> {
+  const statement: Run = { ...options.statement, sql: table.read(rows) };
+  const { clean: _, ...summary } = await stream(lease, { ...options, statement }, true);
+  return { ...summary, truncated: summary.truncated || table.truncated || rows < table.rows };
+}
+
+function tooSmall(limit: number, used: number): Refusal {
+  const detail = `A Parquet file of these columns has ${used} bytes without any rows; byte_limit is ${limit}.`;
+  return new Refusal('RESULT_TOO_LARGE', detail, { limit, used });
 }

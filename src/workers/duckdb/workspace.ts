@@ -77,7 +77,7 @@ export class Workspace {
         const attaching = connection;
         await request.connecting(source, () => attach(attaching, source, request.sql));
       }
-      await lock(open.instance, request.attachments, undefined);
+      await lock(open.instance, request.attachments, []);
       return { key, open, connection };
     } catch (error) {
       connection?.closeSync();
