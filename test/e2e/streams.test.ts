@@ -141,6 +141,7 @@ describe('a failure', () => {
     );
     expect([slow.status, slow.body.code]).toEqual([504, 'QUERY_TIMEOUT']);
     // A read whose worker dies before a byte has left is tried again.
+    await until('the worker has stopped, or a new one is idle', () => isIdle(server));
     server.fault('interactive', 'sigsegv', 'replying');
     const reply = await fetch(server, { sql: SMALL, format });
     expect([reply.reply.statusCode, reply.cut]).toEqual([200, false]);
