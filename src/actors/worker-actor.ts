@@ -587,6 +587,7 @@ class WorkerActor {
       memoryBytes: exit.memoryBytes,
       peakMemoryBytes: exit.peakMemoryBytes,
       detail: exit.detail,
+      damagedWorkspace: exit.damagedWorkspace,
       lastLines: exit.lastLines,
     });
     if (cause === 'shutdown') this.#context.stop();

@@ -8,7 +8,7 @@ const WHY: Readonly<Record<SessionEnd, string>> = {
   expired: 'has expired',
   idle: 'was idle for too long',
   failed: 'has failed: its worker died again and again',
-  damaged: 'has failed: its workspace could not be opened again after its worker had died',
+  damaged: 'has failed: its workspace could not be opened any more',
   revoked: 'has ended: its owner may not come in any more',
   shutdown: 'ended with the server',
 };

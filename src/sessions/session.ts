@@ -39,6 +39,9 @@ export interface SessionOptions {
   readonly expiresAt: number;
 }
 
+/** In a row: of the one that was ready, and of its successors, none of which became it. */
+const MOST_DEATHS = 3;
+
 export class Session {
   readonly id: string;
   readonly slot: Slot;
@@ -57,6 +60,8 @@ export class Session {
   /** What the last death of its worker took along. */
   lost: readonly string[] = [];
   #state: SessionState = 'starting';
+  /** Of workers, since the last one that became ready. */
+  #deaths = 0;
 
   constructor(options: SessionOptions) {
     this.id = options.slot.id;
@@ -82,10 +87,19 @@ export class Session {
     return this.#state !== 'ending' && this.#state !== 'ended';
   }
 
-  /** What its worker had in memory alone is gone. */
-  workerDied(): void {
-    this.lost = this.volatile;
-    this.volatile = [];
+  workerReady(): void {
+    this.#deaths = 0;
+  }
+
+  /** What its worker had in memory alone is gone. Returns whether there is no use in starting others. */
+  workerDied(): boolean {
+    // One that never became ready has lost nothing more.
+    if (this.#deaths === 0) {
+      this.lost = this.volatile;
+      this.volatile = [];
+    }
+    this.#deaths += 1;
+    return this.#deaths > MOST_DEATHS;
   }
 
   to(next: SessionState): void {

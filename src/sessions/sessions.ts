@@ -63,8 +63,13 @@ export class Sessions implements SessionService {
         member.session.usedAt = clock.now();
         this.#watchClock(member);
       }),
-      events.on('worker.exited', ({ pool, cause }) => {
-        if (cause !== 'shutdown') memberOf(pool)?.session.workerDied();
+      events.on('worker.ready', ({ pool }) => memberOf(pool)?.session.workerReady()),
+      events.on('worker.exited', ({ pool, cause, damagedWorkspace, detail }) => {
+        const session = cause === 'shutdown' ? undefined : memberOf(pool)?.session;
+        if (session === undefined) return;
+        const isBeyondHelp = session.workerDied();
+        if (damagedWorkspace === true) void this.#end(session.id, 'damaged', detail);
+        else if (isBeyondHelp) void this.#end(session.id, 'failed');
       }),
     ];
   }

@@ -76,6 +76,8 @@ export interface ServerEvents {
     readonly memoryBytes: number | undefined;
     readonly peakMemoryBytes: number | undefined;
     readonly detail: string | undefined;
+    /** It was a session's, and cannot open the workspace: `detail` says why. No other could. */
+    readonly damagedWorkspace?: boolean | undefined;
     readonly lastLines: readonly string[];
   };
   'pool.state': {

@@ -26,6 +26,7 @@ import { isServer, sourceFailure, unavailable, withoutSecrets } from './duckdb/s
 import { SourceWatch } from './duckdb/source-watch.ts';
 import { LostFailure, type Outcome, runStatements, type StatementSteps } from './duckdb/statement.ts';
 import { streamStatements } from './duckdb/stream-result.ts';
+import { DamagedWorkspaceError } from './duckdb/workspace.ts';
 import { allocatedBytesNow } from './folder-size.ts';
 import type { PipedResults } from './piped-results.ts';
 import type { Configure, FailedVerdict, Finished, Phase, Progress, Run } from './protocol.ts';
@@ -379,6 +380,8 @@ export class Engine {
     lease: Lease | undefined,
   ): { verdict: FailedVerdict; broken: boolean } {
     if (error instanceof Refusal) return { verdict: error.verdict, broken: false };
+    // The next process finds out whether it is the file: the session ends if it is.
+    if (error instanceof DamagedWorkspaceError) return { verdict: unopened(error), broken: true };
     const { configure } = this.#options;
     const used = process.memoryUsage.rss();
     if (isAllocationFailure(error)) {
@@ -412,6 +415,11 @@ export class Engine {
     if (verdict.ok || verdict.code !== 'MEMORY_LIMIT') return {};
     return dataSegment() > this.#options.configure.memoryHardLimit / 2 ? { retire: 'memory' } : {};
   }
+}
+
+function unopened({ message }: DamagedWorkspaceError): FailedVerdict {
+  const detail = `The workspace could not be opened anew, and the statement has not run. ${message}`;
+  return { ok: false, code: 'SQL_ERROR', detail, members: { duckdb: { type: 'IO' } } };
 }
 
 /** Nobody takes the bytes of a statement whose verdict has been told. */

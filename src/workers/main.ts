@@ -113,6 +113,11 @@ async function start(configure: Configure): Promise<void> {
   });
   const opened = await DuckDBInstances.open(configure, pipe);
   instances = opened;
+  const damage = await opened.openWorkspace();
+  if (damage !== undefined) {
+    giveUp(damage, { damagedWorkspace: true });
+    return;
+  }
   const noArrow = { head: noLane, rows: noLane };
   await warmUp(
     (own) => new DuckDBEngine({ configure, instances: opened, piped, lane: noLane, arrow: noArrow, ...own }),
@@ -214,8 +219,8 @@ function threads(): number[] {
 }
 
 /** Says why, then ends: the parent reads the reason and restarts with backoff. */
-function giveUp(detail: string): void {
-  channel.send({ type: 'failed', detail });
+function giveUp(detail: string, more: { readonly damagedWorkspace?: true } = {}): void {
+  channel.send({ type: 'failed', detail, ...more });
   process.exitCode = 1;
   setImmediate(() => process.exit(1));
 }

@@ -274,7 +274,12 @@ const workerMessage = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('piped'), seq }),
   z.strictObject({ type: z.literal('heartbeat') }),
   /** The worker cannot start or go on and says why, before it exits. */
-  z.strictObject({ type: z.literal('failed'), detail: z.string() }),
+  z.strictObject({
+    type: z.literal('failed'),
+    detail: z.string(),
+    /** It is the session's workspace that DuckDB cannot open, and no other process could. */
+    damagedWorkspace: z.boolean().optional(),
+  }),
 ]);
 export type WorkerMessage = z.infer<typeof workerMessage>;
 

@@ -73,6 +73,8 @@ export interface WorkerExit {
   readonly lastLines: readonly string[];
   /** What went wrong, where the worker or the protocol said so. */
   readonly detail: string | undefined;
+  /** It said that its session's workspace cannot be opened. */
+  readonly damagedWorkspace?: boolean;
 }
 
 export interface WorkerProcessEvents {
@@ -136,6 +138,7 @@ export class WorkerProcess {
   #folder: string | undefined;
   #killedFor: KillReason | undefined;
   #detail: string | undefined;
+  #damagedWorkspace = false;
   #exceeded: Exceeded | undefined;
   #saidOutOfMemory = false;
   #watch: ResourceWatch | undefined;
@@ -403,6 +406,7 @@ export class WorkerProcess {
         return;
       case 'failed':
         this.#detail = message.detail;
+        this.#damagedWorkspace = message.damagedWorkspace === true;
         return;
       case 'heartbeat':
         return;
@@ -522,6 +526,7 @@ export class WorkerProcess {
       flight,
       lastLines: this.#stderr,
       detail: this.#detail,
+      damagedWorkspace: this.#damagedWorkspace,
     });
   }
 

@@ -22,7 +22,7 @@ import { NOWHERE } from './parquet-limit.ts';
 import { PreparedCache } from './prepared-cache.ts';
 import { KEEPS_COUNT } from './progress.ts';
 import { attach, literal, refreshCatalogs } from './sources.ts';
-import { Workspace } from './workspace.ts';
+import { DamagedWorkspaceError, Workspace } from './workspace.ts';
 
 export interface Limits {
   /** Bytes. */
@@ -170,6 +170,18 @@ export class Instances {
 
   async #refresh(connection: DuckDBConnection, attachments: readonly Attachment[]): Promise<void> {
     if (!this.#staleCatalogs) await refreshCatalogs(connection, attachments);
+  }
+
+  /** Why the session's workspace cannot be opened, by this process or any other; undefined where it can, or there is none. */
+  async openWorkspace(): Promise<string | undefined> {
+    try {
+      const nothing = { attachments: [], sql: '', onConnection: () => undefined };
+      await this.#workspace?.open({ ...nothing, connecting: (_, work) => work() });
+    } catch (error) {
+      if (error instanceof DamagedWorkspaceError) return error.message;
+      // Memory or disk that is short now may be there for the first statement.
+    }
+    return undefined;
   }
 
   /** What a session would lose with this process; undefined where there is none. */

@@ -4,6 +4,7 @@
  */
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Attachment } from '../protocol.ts';
+import { readDuckDBError } from './duckdb-error.ts';
 import type { Extensions } from './extensions.ts';
 import type { Lease } from './instances.ts';
 import { close, lock, type OpenInstance } from './open-instance.ts';
@@ -26,6 +27,11 @@ export interface WorkspaceOptions {
   readonly extensions: Extensions;
   /** Has what is attached see what has changed in its sources. */
   readonly refresh: (connection: DuckDBConnection, attachments: readonly Attachment[]) => Promise<void>;
+}
+
+/** DuckDB cannot open the file, and that has nothing to do with what this process, or the disk, has left. */
+export class DamagedWorkspaceError extends Error {
+  override readonly name = 'DamagedWorkspaceError';
 }
 
 export class Workspace {
@@ -67,7 +73,7 @@ export class Workspace {
     try {
       connection = await open.instance.connect();
       request.onConnection(connection);
-      await connection.run(`ATTACH ${literal(file)} AS workspace`);
+      await attachFile(connection, file);
       await connection.run('USE workspace');
       for (const source of request.attachments) {
         await extensions.require(source, open, connection);
@@ -84,6 +90,18 @@ export class Workspace {
       close(open);
       throw error;
     }
+  }
+}
+
+async function attachFile(connection: DuckDBConnection, file: string): Promise<void> {
+  try {
+    await connection.run(`ATTACH ${literal(file)} AS workspace`);
+  } catch (error) {
+    const { type, errno, message } = readDuckDBError(error);
+    // A system call that failed says nothing of the file: the disk is full, there are too many files.
+    if (type === 'Out of Memory' || type === 'INTERRUPT' || errno !== undefined) throw error;
+    const plain = message.replaceAll(file, 'workspace');
+    throw new DamagedWorkspaceError(`DuckDB: ${plain}`, { cause: error });
   }
 }
 
