@@ -5,6 +5,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Delivery, QueryRequest, QueryView } from '../actors/query.ts';
 import { Failure } from '../failures.ts';
+import { sessionOfPool } from '../sessions/session-pool.ts';
 import { type Exchange, isGone, replyJson } from './exchange.ts';
 import type { Format } from './formats.ts';
 import { invalidRequest } from './invalid-request.ts';
@@ -40,9 +41,10 @@ export function keeping(request: QueryRequest): QueryRequest {
 
 /** Tells one submission from another with the same id, whatever becomes of the result. */
 function digestOf(request: QueryRequest): string {
-  const { sql, params, sources, pool, timeoutMs, queueTimeoutMs, rowLimit, memoryLimit, threads, tags } =
-    request;
-  const said = [sql, params, sources, pool, timeoutMs, queueTimeoutMs, rowLimit, memoryLimit, threads, tags];
+  const { sql, params, sources, pool, session, timeoutMs, queueTimeoutMs } = request;
+  const { rowLimit, memoryLimit, threads, tags } = request;
+  const where = session === undefined ? pool : { session };
+  const said = [sql, params, sources, where, timeoutMs, queueTimeoutMs, rowLimit, memoryLimit, threads, tags];
   return createHash('sha256')
     .update(JSON.stringify(said.map((value) => value ?? null)))
     .digest('base64url');
@@ -164,7 +166,8 @@ function readOf(
     queryId: `q-${randomUUID()}`,
     sql: `FROM "result of ${queryId}"`,
     kept,
-    pool,
+    // Of a session it is read elsewhere: that may be busy, and may have ended.
+    pool: sessionOfPool(pool) === undefined ? pool : undefined,
     principal,
     params: undefined,
     sources: [],

@@ -77,6 +77,10 @@ interface Token {
   wrote: boolean;
   /** Interrupts again until the statement has ended. */
   interrupting: NodeJS.Timeout | undefined;
+  /** Bytes that its session had on disk before it; undefined where it has none. */
+  readonly diskBefore: number | undefined;
+  /** It was interrupted because it made those too many. */
+  overgrown: boolean;
   /** Where in the text the statement at hand begins, in bytes. */
   offset: number;
   readonly reply: Reply;
@@ -142,6 +146,15 @@ export class Engine {
     }
   }
 
+  /** Stops a statement that takes more of the disk than its session may have; to be called now and then. */
+  watchDisk(): void {
+    const token = this.#current;
+    if (token?.diskBefore === undefined || token.interrupted) return;
+    if (this.#options.instances.room?.isOvergrown(token.diskBefore) !== true) return;
+    token.overgrown = true;
+    this.interrupt(token.seq);
+  }
+
   /** Where the statement is that runs; undefined where none has run for long. */
   progress(): Omit<Progress, 'type'> | undefined {
     const token = this.#current;
@@ -167,6 +180,8 @@ export class Engine {
         abandoned: false,
         wrote: false,
         interrupting: undefined,
+        diskBefore: this.#options.instances.room?.usedBytes(),
+        overgrown: false,
         offset: 0,
         reply: new Reply((bytes) => (token.abandoned ? NEVER : this.#options.write(token.seq, bytes))),
         keptBytes: undefined,
@@ -182,8 +197,9 @@ export class Engine {
       if (runMs > SAMPLED_MS) this.sampleMemory();
       clearInterval(token.interrupting);
       this.#current = undefined;
-      const retirement = retire === undefined ? this.#retirement(verdict) : { retire };
+      let retirement = retire === undefined ? this.#retirement(verdict) : { retire };
       const volatile = retire === undefined ? await this.#options.instances.volatile() : undefined;
+      if (volatile === 'unusable') retirement = { retire: 'broken' };
       this.#options.finished({
         seq: token.seq,
         ...(token.keptBytes === undefined ? {} : { keptBytes: token.keptBytes }),
@@ -192,7 +208,7 @@ export class Engine {
         ...(body === undefined ? {} : { body }),
         runMs,
         peakMemoryBytes: Math.max(token.peakMemoryBytes, this.#memoryBytes),
-        ...(volatile === undefined ? {} : { volatile: [...volatile] }),
+        ...(volatile === undefined || volatile === 'unusable' ? {} : { volatile: [...volatile] }),
         ...retirement,
       });
       // With its number: a verdict that is lost because the process dies now is not that of a statement that never began.
@@ -252,6 +268,7 @@ export class Engine {
           token.wrote ||= !reads;
           phase('running');
         },
+        admit: async (type) => instances.room?.require(type, (lease as Lease).beside),
         checkpoint,
       };
       if (statement.output !== undefined) {
@@ -379,6 +396,8 @@ export class Engine {
     token: Token,
     lease: Lease | undefined,
   ): { verdict: FailedVerdict; broken: boolean } {
+    const { room } = this.#options.instances;
+    if (token.overgrown && room !== undefined) return { verdict: room.exceeded(), broken: false };
     if (error instanceof Refusal) return { verdict: error.verdict, broken: false };
     // The next process finds out whether it is the file: the session ends if it is.
     if (error instanceof DamagedWorkspaceError) return { verdict: unopened(error), broken: true };
@@ -393,9 +412,12 @@ export class Engine {
     if (error instanceof LostFailure && servers[0] !== undefined)
       return { verdict: unavailable(servers[0], BROKE_OFF).verdict, broken: false };
     const plain = readDuckDBError(error);
-    const info = { ...plain, message: withoutSecrets(plain.message, attachments) };
+    const message = withoutSecrets(plain.message, attachments);
+    const info = { ...plain, message: room?.withoutPlace(message) ?? message };
     const failure = sourceFailure(info, attachments);
     if (failure !== undefined) return { verdict: failure.verdict, broken: false };
+    const lacking = room?.lacking(info);
+    if (lacking !== undefined) return { verdict: lacking, broken: false };
     const verdict = failedVerdict(info, {
       sql: statement.sql,
       offset: token.offset,
@@ -436,8 +458,12 @@ function firstly(before: () => void, write: (bytes: Uint8Array) => Promise<void>
   };
 }
 
-/** JavaScript could not get the memory for a buffer. An error of DuckDB's is never a RangeError, whatever a query calls it. */
-function isAllocationFailure(error: unknown): error is RangeError {
+/**
+ * Neither JavaScript, for a buffer, nor C++ could get the memory. An error of DuckDB's is never a RangeError, whatever a query calls
+ * it, and what DuckDB says itself has a type, as C++'s own exceptions have not.
+ */
+function isAllocationFailure(error: unknown): error is Error {
+  if (error instanceof Error && error.message === 'std::bad_alloc') return true;
   if (!(error instanceof RangeError)) return false;
   const { code, message } = error as NodeJS.ErrnoException;
   return code === 'ERR_MEMORY_ALLOCATION_FAILED' || message === 'Array buffer allocation failed';

@@ -8,7 +8,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { diskQuota } from './limits.ts';
 
 /** The worker's program as it is built; the same path from the sources and from dist. */
 export const WORKER_MAIN = fileURLToPath(new URL('../../dist/workers/main.js', import.meta.url));
@@ -19,8 +18,8 @@ export interface LaunchOptions {
   readonly folder: string;
   /** Bytes of the data segment (RLIMIT_DATA, setrlimit(2)); what passes it fails to allocate. */
   readonly memoryHardLimit: number;
-  /** Bytes of spill; no file of the worker may be larger than its whole quota (RLIMIT_FSIZE). */
-  readonly tempLimit: number;
+  /** Bytes that a file of the worker may have (RLIMIT_FSIZE): its whole quota of disk. */
+  readonly diskQuota: number;
   /** Running statements plus what DuckDB and node need beside: libuv's pool must never be the bottleneck. */
   readonly threads: number;
 }
@@ -36,7 +35,7 @@ const SET_LIMITS = 'ulimit -c 0; ulimit -d "$1"; ulimit -f "$2"; shift 2; exec "
 
 /** Starts the process. Control channel on fd 3, data pipe on fd 4, stderr piped; an ENOENT is an `error` event. */
 export function launch(options: LaunchOptions): ChildProcess {
-  const limits = [options.memoryHardLimit / 1024, diskQuota(options.tempLimit) / 512].map((limit) =>
+  const limits = [options.memoryHardLimit / 1024, options.diskQuota / 512].map((limit) =>
     String(Math.ceil(limit)),
   );
   const node = [process.execPath, '--no-warnings', options.main];

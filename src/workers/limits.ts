@@ -8,10 +8,14 @@ export interface Exceeded {
   readonly used: number;
 }
 
+const MIB = 1024 * 1024;
+/** At least so much more than the limit; a workspace needs room for a checkpoint, and for what is written before somebody looks. */
+const MORE = { spill: 16 * MIB, workspace: 128 * MIB } as const;
+
 /**
- * Bytes that a worker's run folder may take, and any one file of it. DuckDB counts its spill itself and stops at `tempLimit`
- * with an error that costs no worker; this is for what it does not count, so it comes a little later.
+ * Bytes that a worker's run folder may take, with its session's, and any one file of it. DuckDB counts its spill itself and stops at
+ * `tempLimit` with an error that costs no worker; this is for what it does not count, so it comes a little later.
  */
-export function diskQuota(tempLimit: number): number {
-  return tempLimit + Math.max(16 * 1024 * 1024, Math.ceil(tempLimit / 16));
+export function diskQuota(tempLimit: number, holds: keyof typeof MORE = 'spill'): number {
+  return tempLimit + Math.max(MORE[holds], Math.ceil(tempLimit / 16));
 }

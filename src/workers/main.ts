@@ -148,6 +148,7 @@ async function start(configure: Configure): Promise<void> {
     engine?.sampleMemory();
   }, configure.heartbeatMs);
   setInterval(() => {
+    engine?.watchDisk();
     const progress = engine?.progress();
     if (progress !== undefined) channel.send({ type: 'progress', ...progress });
   }, PROGRESS_MS);

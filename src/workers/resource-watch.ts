@@ -6,7 +6,7 @@
  * removes the spill of the others itself.
  */
 import { allocatedBytes } from './folder-size.ts';
-import { diskQuota, type Exceeded } from './limits.ts';
+import type { Exceeded } from './limits.ts';
 import { MemoryGauge } from './memory-gauge.ts';
 import { type MemoryReading, ProcessMemory } from './process-memory.ts';
 
@@ -17,6 +17,8 @@ export interface ResourceWatchOptions {
   /** Bytes. */
   readonly memoryHardLimit: number;
   readonly tempLimit: number;
+  /** Of all folders together, {@link diskQuota}. */
+  readonly diskQuota: number;
   /** What the process is at now; at work, the first statement it has. */
   readonly at: () => 'starting' | 'idle' | number;
   readonly onExceeded: (exceeded: Exceeded) => void;
@@ -96,10 +98,10 @@ export class ResourceWatch {
   async #measureDisk(): Promise<void> {
     if (this.#measuring) return;
     this.#measuring = true;
-    const { folders, tempLimit, onExceeded } = this.#options;
+    const { folders, tempLimit, diskQuota, onExceeded } = this.#options;
     let used = 0;
     for (const folder of folders) used += await allocatedBytes(folder);
     this.#measuring = false;
-    if (!this.#ended && used > diskQuota(tempLimit)) onExceeded({ what: 'disk', limit: tempLimit, used });
+    if (!this.#ended && used > diskQuota) onExceeded({ what: 'disk', limit: tempLimit, used });
   }
 }

@@ -19,7 +19,7 @@ import { ControlChannel, ProtocolError } from './control-channel.ts';
 import { FrameDecoder } from './data-frames.ts';
 import { type FlightRecord, readFlightRecord, UNREADABLE } from './flight-recorder.ts';
 import { launch } from './launch.ts';
-import type { Exceeded } from './limits.ts';
+import { diskQuota, type Exceeded } from './limits.ts';
 import { diedOfMemory, saysOutOfMemory } from './memory-death.ts';
 import type { MemoryReading } from './process-memory.ts';
 import {
@@ -226,6 +226,11 @@ export class WorkerProcess {
     this.#child?.kill('SIGKILL');
   }
 
+  get #diskQuota(): number {
+    const { tempLimit, workspace } = this.#options.configure;
+    return diskQuota(tempLimit, workspace === undefined ? 'spill' : 'workspace');
+  }
+
   async #start(): Promise<void> {
     try {
       this.#folder = await this.#options.folders.create(this.#options.worker, this.#options.incarnation);
@@ -243,7 +248,7 @@ export class WorkerProcess {
       main: options.main,
       folder,
       memoryHardLimit: options.configure.memoryHardLimit,
-      tempLimit: options.configure.tempLimit,
+      diskQuota: this.#diskQuota,
       threads: options.configure.threads,
     });
     this.#child = child;
@@ -316,6 +321,7 @@ export class WorkerProcess {
       folders: workspace === undefined ? [folder] : [folder, dirname(workspace)],
       memoryHardLimit,
       tempLimit,
+      diskQuota: this.#diskQuota,
       at: () =>
         this.#state === 'starting' ? 'starting' : (this.#received.keys().next().value ?? ('idle' as const)),
       onExceeded: (exceeded) => {

@@ -89,7 +89,7 @@ export function failedVerdict(error: DuckDBErrorInfo, context: ErrorContext): Fa
     case 'Out of Memory':
       // The type is the same for both; the setting's name is DuckDB's own text and no query's.
       return error.message.includes('max_temp_directory_size')
-        ? failed('DISK_LIMIT', error.message, { limit: context.tempLimit, used: context.tempLimit })
+        ? failed('DISK_LIMIT', spilled(error.message), { limit: context.tempLimit, used: context.tempLimit })
         : memoryLimit(error.message, context);
     case 'IO':
       return NO_ROOM.has(error.errno) ? diskLimit(error.errno, context) : sqlError(error, context);
@@ -129,6 +129,11 @@ function diskLimit(errno: number | undefined, { tempLimit: limit, diskUsed }: Er
   const why = errno === constants.errno.EFBIG ? 'no file may be as large' : 'the disk has no room left';
   const detail = `DuckDB could not write to disk what does not fit into memory: ${why}. Make the query hold less at once, or ask an operator.`;
   return { ok: false, code: 'DISK_LIMIT', detail, members: { limit, used: diskUsed() } };
+}
+
+/** Without DuckDB's advice, as {@link memoryLimit}. */
+function spilled(message: string): string {
+  return `${message.split('\n')[0]} Make the query hold less at once, or ask an operator for more room to spill.`;
 }
 
 /** Without DuckDB's advice (SET memory_limit, SET threads): that is for somebody who has an instance of their own. */

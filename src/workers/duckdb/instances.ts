@@ -23,6 +23,7 @@ import { PreparedCache } from './prepared-cache.ts';
 import { KEEPS_COUNT } from './progress.ts';
 import { attach, literal, refreshCatalogs } from './sources.ts';
 import { DamagedWorkspaceError, Workspace } from './workspace.ts';
+import { WorkspaceRoom } from './workspace-room.ts';
 
 export interface Limits {
   /** Bytes. */
@@ -75,6 +76,8 @@ export class Instances {
   #spare: Promise<OpenInstance>;
   /** The session's own, where this worker is one's. */
   readonly #workspace: Workspace | undefined;
+  /** Of the session, on disk. */
+  readonly room: WorkspaceRoom | undefined;
   readonly #attached: AttachedInstances;
   #staleCatalogs = false;
 
@@ -93,6 +96,7 @@ export class Instances {
     this.#spare = Promise.resolve(spare);
     const { workspace: file, attached = { max: 0, idleMs: 0 } } = configure;
     this.#attached = new AttachedInstances(attached);
+    this.room = file === undefined ? undefined : new WorkspaceRoom(configure, file);
     if (file !== undefined) {
       const open = () => openSpare(this.#withExtensions());
       this.#workspace = new Workspace({
@@ -150,8 +154,9 @@ export class Instances {
       const mode = file?.readOnly === true ? 'READ_ONLY' : "STORAGE_VERSION 'latest'";
       if (file?.readOnly === false) {
         // The statement whose result it takes has its own limit beside this one, and both have to stay within the process's.
-        const half = Math.floor(this.#configure.memoryLimit / 2);
-        await connection.run(`SET memory_limit=${literal(`${half}B`)}`);
+        const { memoryLimit, memoryHardLimit } = this.#configure;
+        const share = Math.floor(Math.min(memoryLimit, Math.max(memoryHardLimit - memoryLimit, A_SHARE)) / 2);
+        await connection.run(`SET memory_limit=${literal(`${share}B`)}`);
       }
       if (file !== undefined) await connection.run(`ATTACH ${literal(file.path)} AS ${KEPT} (${mode})`);
       await lock(own.instance, [], this.#pipe === undefined ? [NOWHERE] : [this.#pipe, NOWHERE]);
@@ -184,8 +189,8 @@ export class Instances {
     return undefined;
   }
 
-  /** What a session would lose with this process; undefined where there is none. */
-  async volatile(): Promise<readonly string[] | undefined> {
+  /** What a session would lose with this process; `unusable` where it has to; undefined where there is none. */
+  async volatile(): Promise<readonly string[] | 'unusable' | undefined> {
     return await this.#workspace?.volatile();
   }
 
@@ -336,6 +341,9 @@ export class Instances {
     return this.#spare;
   }
 }
+
+/** Bytes that DuckDB can work with. */
+const A_SHARE = 128_000_000;
 
 interface OwnLease extends Pick<Lease, 'connection' | 'limits' | 'pipe'> {
   readonly open: OpenInstance;

@@ -19,6 +19,8 @@ export interface StatementSteps {
   preparing(offset: number): void;
   /** Before DuckDB runs a statement, which is a pure read or may change something. */
   running(reads: boolean): void;
+  /** Before {@link running}, of a statement as it stands; throws where there is no room for what it may write. */
+  admit?(type: StatementType): Promise<void>;
   /** Throws when the statement has been interrupted. */
   checkpoint(): void;
 }
@@ -149,6 +151,7 @@ async function runStatement(
   try {
     const effect = await effectOf(connection, guard, prepared, text, request.write);
     const clean = effect === 'read' && !remoteWrite;
+    if (!clean) await context.steps.admit?.(prepared.statementType);
     if (last && clean && context.rewrite !== undefined) {
       const rewritten = await runInOtherForm(context, context.rewrite, text, offset, prepared);
       if (rewritten !== undefined) return rewritten;

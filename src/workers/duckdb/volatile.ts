@@ -1,5 +1,6 @@
 /** What a session's connection has that is in no file: it goes with the process, and its owner is told the names then. */
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { readDuckDBError } from './duckdb-error.ts';
 
 /** More names than anybody reads. */
 const MAX_NAMES = 200;
@@ -11,16 +12,16 @@ const NAMES = `
   UNION ALL SELECT 'prepared statement ' || name FROM duckdb_prepared_statements()
   UNION ALL SELECT 'tx ' || txid_current()`;
 
-/** Two statements have the same transaction only where one is open. */
-export async function volatileNames(connection: DuckDBConnection): Promise<readonly string[]> {
+/** Two statements have the same transaction only where one is open. `unusable` where the workspace answers nothing any more. */
+export async function volatileNames(connection: DuckDBConnection): Promise<readonly string[] | 'unusable'> {
   try {
     const rows = (await connection.runAndReadAll(NAMES)).getRows().map(([name]) => String(name));
     const [again] = (await connection.runAndReadAll("SELECT 'tx ' || txid_current()")).getRows();
     const open = rows.includes(String(again?.[0]));
     const names = rows.filter((name) => !name.startsWith('tx ')).slice(0, MAX_NAMES);
     return open ? [...names, 'open transaction'] : names;
-  } catch {
-    // A transaction that has failed answers nothing until it is rolled back.
-    return ['open transaction'];
+  } catch (error) {
+    // A transaction that has failed answers nothing until it is rolled back; a database whose checkpoint has failed never does.
+    return readDuckDBError(error).type === 'TransactionContext' ? ['open transaction'] : 'unusable';
   }
 }

@@ -62,7 +62,7 @@ export class Workspace {
   }
 
   /** What the session would lose with this process. */
-  async volatile(): Promise<readonly string[] | undefined> {
+  async volatile(): Promise<readonly string[] | 'unusable' | undefined> {
     return this.#kept === undefined ? undefined : await volatileNames(this.#kept.connection);
   }
 
