@@ -7,6 +7,9 @@ const BESIDE_DUCKDB = 448_000_000;
 /** Its worker is not replaced for its age: what it has in memory would be lost. */
 const NEVER = { max_queries: Number.MAX_SAFE_INTEGER, max_age: 365 * 86_400_000 };
 
+/** Half a minute or so of deaths in a row, by the backoff: what ails a worker may pass, as a full disk does, and its tables would not. */
+const PATIENT = { intensity: 8, period: 60_000 };
+
 /** DuckDB threads of a session that asks for nothing else. */
 export const DEFAULT_THREADS = 2;
 
@@ -28,6 +31,7 @@ export function sessionSettings({ memoryLimit, diskLimit, threads }: SessionLimi
     memory_hard_limit: memoryLimit + Math.max(BESIDE_DUCKDB, Math.ceil(memoryLimit / 2)),
     temp_limit: diskLimit,
     recycle: NEVER,
+    restart: { ...DEFAULT_POOL.restart, ...PATIENT },
   };
 }
 

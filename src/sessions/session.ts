@@ -40,7 +40,7 @@ export interface SessionOptions {
 }
 
 /** In a row: of the one that was ready, and of its successors, none of which became it. */
-const MOST_DEATHS = 3;
+export const MOST_DEATHS = 8;
 
 export class Session {
   readonly id: string;
