@@ -61,7 +61,7 @@ async function runBare(people, sales) {
 }
 
 async function bare(people, sales) {
-  const connection = await openEmbedded(people, sales);
+  const connection = await (await openEmbedded(people, sales)).connect();
   const answer = async () => {
     const [row] = (await connection.runAndReadAll(join100(sales.database))).getRowsJson();
     process.stdout.write(`${row.join(' ')}\n`);

@@ -4,7 +4,7 @@ import { DuckDBInstance, version } from '@duckdb/node-api';
 
 export const extensionsFolder = fileURLToPath(new URL('../../extensions', import.meta.url));
 
-/** A connection that has them attached as `pg1` and `my1`. */
+/** An instance that has them attached as `pg1` and `my1`. */
 export async function openEmbedded(pg, my) {
   const instance = await DuckDBInstance.create(':memory:', { threads: '2' });
   const connection = await instance.connect();
@@ -20,5 +20,6 @@ export async function openEmbedded(pg, my) {
   const myWords = words(my, { password: 'password', database: 'database' });
   await connection.run(`ATTACH '${pgWords}' AS pg1 (TYPE postgres, READ_ONLY)`);
   await connection.run(`ATTACH '${myWords}' AS my1 (TYPE mysql, READ_ONLY)`);
-  return connection;
+  connection.closeSync();
+  return instance;
 }

@@ -4,8 +4,8 @@ import { request } from 'node:http';
 import { createInterface } from 'node:readline';
 
 /** Starts a server in a folder of its own; resolves when it says that it listens. */
-export async function start(name, args, cwd) {
-  const child = spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'inherit'] });
+export async function start(name, args, cwd, env = process.env) {
+  const child = spawn(process.execPath, args, { cwd, env, stdio: ['ignore', 'pipe', 'inherit'] });
   const exited = new Promise((resolve) => child.once('exit', resolve));
   const url = await new Promise((resolve, reject) => {
     const lines = createInterface(child.stdout);

@@ -63,6 +63,8 @@ interface Execution {
   readonly verdict: Finished['verdict'];
   /** Why this worker is not to be used again: DuckDB itself says so, or a call into it does not come back. */
   readonly retire?: 'broken' | 'stuck';
+  /** All of it was reads, to their end. */
+  readonly clean?: boolean;
 }
 
 interface Token {
@@ -188,7 +190,7 @@ export class Engine {
         peakMemoryBytes: 0,
       };
       this.#current = token;
-      const { verdict, retire } = await this.#executeWatched(statement, token);
+      const { verdict, retire, volatile } = await this.#executeWatched(statement, token);
       const { body, bytes } =
         verdict.ok && statement.keep === undefined
           ? await token.reply.finish(statement.output === undefined)
@@ -197,9 +199,7 @@ export class Engine {
       if (runMs > SAMPLED_MS) this.sampleMemory();
       clearInterval(token.interrupting);
       this.#current = undefined;
-      let retirement = retire === undefined ? this.#retirement(verdict) : { retire };
-      const volatile = retire === undefined ? await this.#options.instances.volatile() : undefined;
-      if (volatile === 'unusable') retirement = { retire: 'broken' };
+      const retirement = retire === undefined ? this.#retirement(verdict) : { retire };
       this.#options.finished({
         seq: token.seq,
         ...(token.keptBytes === undefined ? {} : { keptBytes: token.keptBytes }),
@@ -208,7 +208,7 @@ export class Engine {
         ...(body === undefined ? {} : { body }),
         runMs,
         peakMemoryBytes: Math.max(token.peakMemoryBytes, this.#memoryBytes),
-        ...(volatile === undefined || volatile === 'unusable' ? {} : { volatile: [...volatile] }),
+        ...(volatile === undefined ? {} : { volatile: [...volatile] }),
         ...retirement,
       });
       // With its number: a verdict that is lost because the process dies now is not that of a statement that never began.
@@ -223,7 +223,10 @@ export class Engine {
   }
 
   /** Where a server is found gone that a call into DuckDB waits for, that call is left behind, and its process with it. */
-  async #executeWatched(statement: Run, token: Token): Promise<Execution> {
+  async #executeWatched(
+    statement: Run,
+    token: Token,
+  ): Promise<Execution & { readonly volatile?: readonly string[] | undefined }> {
     const { watch } = token;
     const gone = watch.silent.catch((refusal: Refusal): Execution => {
       token.abandoned = true;
@@ -231,8 +234,15 @@ export class Engine {
       return { verdict: refusal.verdict, retire: 'stuck' };
     });
     const execution = await Promise.race([this.#execute(statement, token), gone]);
-    if (await watch.end()) return execution;
-    return { ...execution, retire: 'stuck' };
+    if (execution.retire !== undefined) return execution;
+    // Looking into the session may wait for its sources as well; the statement's own end stands.
+    const volatile = await Promise.race([
+      this.#options.instances.volatile({ sql: statement.sql, readOnly: execution.clean === true }),
+      gone.then((): 'stuck' => 'stuck'),
+    ]);
+    if (volatile === 'stuck' || !(await watch.end())) return { ...execution, retire: 'stuck' };
+    if (volatile === 'unusable') return { ...execution, retire: 'broken' };
+    return { ...execution, volatile };
   }
 
   async #execute(request: Run, token: Token): Promise<Execution> {
@@ -293,7 +303,7 @@ export class Engine {
         checkpoint();
         const same = !summary.truncated && !CHANGES_CONNECTION.test(statement.sql);
         if (clean) spoiled = same ? 'nothing' : 'connection';
-        return { verdict: { ok: true, ...summary } };
+        return { verdict: { ok: true, ...summary }, clean };
       }
       const outcome = await runStatements(lease, instances.guard, statement, steps);
       ({ reusable } = outcome);
@@ -312,7 +322,7 @@ export class Engine {
         token.keptBytes = keptBytes;
         // The statement is prepared no more, and its connection is as it was.
         if (outcome.clean) spoiled = summary.truncated || token.interrupted ? 'connection' : 'nothing';
-        return { verdict: { ok: true, ...summary } };
+        return { verdict: { ok: true, ...summary }, clean: outcome.clean };
       }
       const summary = await this.#reply(lease.connection, outcome, statement, token, checkpoint, () =>
         phase('replying'),
@@ -325,7 +335,7 @@ export class Engine {
           reusable = undefined;
         }
       }
-      return { verdict: { ok: true, ...summary } };
+      return { verdict: { ok: true, ...summary }, clean: outcome.clean };
     } catch (error) {
       const { verdict, broken } = this.#failed(error, statement, token, lease);
       // What a failed write left behind is not known, nor is an instance that ran out of memory.

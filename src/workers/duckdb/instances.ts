@@ -22,6 +22,7 @@ import { NOWHERE } from './parquet-limit.ts';
 import { PreparedCache } from './prepared-cache.ts';
 import { KEEPS_COUNT } from './progress.ts';
 import { attach, literal, refreshCatalogs } from './sources.ts';
+import type { RanStatement } from './volatile.ts';
 import { DamagedWorkspaceError, Workspace } from './workspace.ts';
 import { WorkspaceRoom } from './workspace-room.ts';
 
@@ -189,9 +190,12 @@ export class Instances {
     return undefined;
   }
 
-  /** What a session would lose with this process; `unusable` where it has to; undefined where there is none. */
-  async volatile(): Promise<readonly string[] | 'unusable' | undefined> {
-    return await this.#workspace?.volatile();
+  /**
+   * What a session would lose with this process, after that statement; `unusable` where it has to; undefined where there is no
+   * session, or nothing new to it.
+   */
+  async volatile(statement: RanStatement): Promise<readonly string[] | 'unusable' | undefined> {
+    return await this.#workspace?.volatile(statement);
   }
 
   /** What ran to its end was a read, or the instance is not used again. */

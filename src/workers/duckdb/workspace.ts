@@ -9,7 +9,7 @@ import type { Extensions } from './extensions.ts';
 import type { Lease } from './instances.ts';
 import { close, lock, type OpenInstance } from './open-instance.ts';
 import { attach, identifier, literal } from './sources.ts';
-import { volatileNames } from './volatile.ts';
+import { type RanStatement, VolatileNames } from './volatile.ts';
 
 export interface WorkspaceRequest {
   readonly attachments: readonly Attachment[];
@@ -61,9 +61,9 @@ export class Workspace {
     return { connection, beside: () => open.instance.connect() };
   }
 
-  /** What the session would lose with this process. */
-  async volatile(): Promise<readonly string[] | 'unusable' | undefined> {
-    return this.#kept === undefined ? undefined : await volatileNames(this.#kept.connection);
+  /** What the session would lose with this process, after that statement; undefined where that is what it was before. */
+  async volatile(statement: RanStatement): Promise<readonly string[] | 'unusable' | undefined> {
+    return await this.#kept?.volatile.after(this.#kept.connection, statement);
   }
 
   async #open(key: string, request: WorkspaceRequest): Promise<Kept> {
@@ -84,7 +84,7 @@ export class Workspace {
         await request.connecting(source, () => attach(attaching, source, request.sql));
       }
       await lock(open.instance, request.attachments, []);
-      return { key, open, connection };
+      return { key, open, connection, volatile: new VolatileNames() };
     } catch (error) {
       connection?.closeSync();
       close(open);
@@ -110,4 +110,5 @@ interface Kept {
   readonly key: string;
   readonly open: OpenInstance;
   readonly connection: DuckDBConnection;
+  readonly volatile: VolatileNames;
 }
