@@ -1,5 +1,5 @@
 /** A question to the server that is answered with one JSON document. */
-import { ProblemError, readText, type Server, send } from './client.ts';
+import { ProblemError, type RequestOptions, readText, type Server, send } from './client.ts';
 import { CliError, EXIT, messageOf } from './exit.ts';
 import { formatProblem } from './problem.ts';
 
@@ -14,14 +14,14 @@ export async function ask(
   server: Server,
   method: string,
   path: string,
-  signal?: AbortSignal,
+  options: RequestOptions = {},
 ): Promise<Readonly<Record<string, unknown>>> {
   try {
-    const reply = await send(server, method, path, signal === undefined ? {} : { signal });
+    const reply = await send(server, method, path, options);
     const value: unknown = JSON.parse(await readText(reply));
     if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
   } catch (error) {
-    if (signal?.aborted === true) throw signal.reason;
+    if (options.signal?.aborted === true) throw options.signal.reason;
     throw explained(error, server);
   }
   throw notDuckcoop(server);

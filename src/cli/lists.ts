@@ -1,4 +1,4 @@
-/** `duckcoop workers` and `duckcoop queries`: a list of the server's as a table, or as the JSON it came in. */
+/** `duckcoop workers`, `duckcoop queries` and `duckcoop sessions`: a list of the server's as a table, or as the JSON it came in. */
 import { bytes, duration } from './amounts.ts';
 import { ask, listIn, type ServerOptions } from './ask.ts';
 import { serverFrom } from './client.ts';
@@ -48,6 +48,18 @@ const QUERY_COLUMNS: readonly TableColumn[] = [
   text('worker', ({ worker }) => worker),
 ];
 
+const SESSION_COLUMNS: readonly TableColumn[] = [
+  text('session', ({ session_id }) => session_id),
+  text('name', ({ name }) => name),
+  text('owner', ({ owner }) => owner),
+  text('state', ({ state }) => state),
+  text('sources', ({ sources }) => names(sources)),
+  number('disk', ({ disk_used_bytes }) => amount(disk_used_bytes, bytes)),
+  number('idle in', ({ idle_expires_at }) => amount(idle_expires_at, untilThen)),
+  number('expires in', ({ expires_at }) => amount(expires_at, untilThen)),
+  text('lost', ({ lost }) => names(lost)),
+];
+
 export async function workersCommand(options: ListOptions): Promise<void> {
   const server = serverFrom(options);
   const reply = await ask(server, 'GET', 'v1/workers');
@@ -65,6 +77,13 @@ export async function queriesCommand(options: QueriesOptions): Promise<void> {
   const reply = await ask(server, 'GET', `v1/queries${filter.size === 0 ? '' : `?${filter}`}`);
   print(reply, listIn<Item>(server, reply, 'queries'), QUERY_COLUMNS, options.format);
   if (typeof reply.next === 'string') process.stderr.write('there are more: --limit takes up to 1000\n');
+}
+
+/** Those of others too, for an operator. */
+export async function sessionsCommand(options: ListOptions): Promise<void> {
+  const server = serverFrom(options);
+  const reply = await ask(server, 'GET', 'v1/sessions');
+  print(reply, listIn<Item>(server, reply, 'sessions'), SESSION_COLUMNS, options.format);
 }
 
 /** Of one whose result can be fetched: what it takes of the server's disk. */
@@ -93,6 +112,15 @@ function text(name: string, cell: TableColumn['cell']): TableColumn {
 
 function number(name: string, cell: TableColumn['cell']): TableColumn {
   return { name, type: 'BIGINT', cell };
+}
+
+function names(value: unknown): unknown {
+  return Array.isArray(value) ? value.join(', ') : undefined;
+}
+
+/** From now; the clocks of two machines may differ. */
+function untilThen(at: number): string {
+  return duration(Math.max(0, at - Date.now()));
 }
 
 function amount(value: unknown, format: (value: number) => string): unknown {

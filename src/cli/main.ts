@@ -15,6 +15,7 @@ import type { KeysOptions } from './keys.ts';
 import type { ListOptions, QueriesOptions } from './lists.ts';
 import type { QueryOptions } from './query.ts';
 import type { ServeOptions } from './serve.ts';
+import type { NewSessionOptions } from './sessions.ts';
 import type { TreeOptions } from './tree.ts';
 
 const program = new Command('duckcoop')
@@ -23,6 +24,8 @@ const program = new Command('duckcoop')
   )
   .version(VERSION)
   .showHelpAfterError('(--help says more)')
+  // What stands behind a command is that command's: `sessions new --url` is not the `--url` of `sessions`.
+  .enablePositionalOptions()
   .exitOverride();
 
 program
@@ -113,6 +116,38 @@ asksServer(program.command('queries'))
   .action(async (options: QueriesOptions) => {
     const { queriesCommand } = await import('./lists.ts');
     await queriesCommand(options);
+  });
+
+const sessions = asksServer(program.command('sessions'))
+  .description('List the sessions of a server; those of others only for an operator.')
+  .addOption(formatOption('table'))
+  .action(async (options: ListOptions) => {
+    const { sessionsCommand } = await import('./lists.ts');
+    await sessionsCommand(options);
+  });
+
+asksServer(sessions.command('new'))
+  .description('Open a session, and print its id: a workspace of its own, for query --session.')
+  .option('--name <text>', 'for people')
+  .option('--source <aliases>', 'sources it keeps attached: a,b', commaSeparated)
+  .option('--ttl <time>', 'how long it lasts: 8h')
+  .option('--idle-timeout <time>', 'how long it lasts without a query: 15m')
+  .option('--memory-limit <size>', 'of its DuckDB: 256MB')
+  .option('--disk-limit <size>', 'of its tables and what its queries spill: 2GB')
+  .option('--threads <number>', 'DuckDB threads', wholeNumber)
+  .addOption(formatOption('text'))
+  .action(async (options: NewSessionOptions) => {
+    const { sessionsNew } = await import('./sessions.ts');
+    await sessionsNew(options);
+  });
+
+asksServer(sessions.command('end'))
+  .description('End a session; returns once its query is cancelled, its worker gone and its files are wiped.')
+  .argument('<id>', 'its session_id')
+  .addOption(formatOption('text'))
+  .action(async (id: string, options: NewSessionOptions) => {
+    const { sessionsEnd } = await import('./sessions.ts');
+    await sessionsEnd(id, options);
   });
 
 asksServer(program.command('cancel'))

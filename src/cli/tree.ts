@@ -73,7 +73,7 @@ async function drawEvents(server: Server, signal: AbortSignal): Promise<void> {
 }
 
 async function readTree(server: Server, signal?: AbortSignal): Promise<SupervisionNode> {
-  const tree: unknown = await ask(server, 'GET', 'v1/supervision', signal);
+  const tree: unknown = await ask(server, 'GET', 'v1/supervision', { signal });
   if (!isNode(tree)) throw notDuckcoop(server);
   return tree;
 }

@@ -14,6 +14,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { roomBesidePools } from '../sessions/admission.ts';
 import { isLoopback } from './loopback.ts';
 import { notYet } from './not-yet.ts';
 import { withAbsolutePaths } from './paths.ts';
@@ -29,6 +30,7 @@ import {
 import { errorCode, resolveReferences } from './references.ts';
 import type { Config } from './schema.ts';
 import { type Secret, secretsIn } from './secret.ts';
+import { formatSize } from './units.ts';
 import { validate } from './validate.ts';
 import { parseYaml, type YamlText } from './yaml.ts';
 
@@ -101,6 +103,14 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
     const message =
       'without effect while auth.mode is none: nobody is asked for a key, and everybody may do everything';
     warnings.push(problemAt(['auth', 'principals'], message));
+  }
+  const { count, each } = roomBesidePools(config);
+  // What follows from a reference is not to be computed aloud.
+  const mayTell = ![...resolved.references].some((path) => /^(budget|pools|sessions)\b/.test(path));
+  if (mayTell && valueAt(written, ['sessions', 'max']) !== undefined && config.sessions.max > count) {
+    const room = count === 1 ? 'one session' : `${count} sessions`;
+    const message = `budget.memory has room for ${room} beside the pools: each may take ${formatSize(each)}`;
+    warnings.push(problemAt(['sessions', 'max'], message));
   }
   const absolute = withAbsolutePaths(config, folder);
   return { ok: true, config: absolute, warnings: inFileOrder(warnings), secrets: secretsIn(absolute) };

@@ -3,6 +3,7 @@ import type { PoolConfig } from '../config/pools.ts';
 import type { Config } from '../config/schema.ts';
 import { formatSize } from '../config/units.ts';
 import { Failure } from '../failures.ts';
+import { settingsFor } from './session-request.ts';
 import { hardLimits } from './session-settings.ts';
 
 export type AdmissionConfig = Pick<Config, 'pools' | 'sessions' | 'budget'>;
@@ -10,6 +11,12 @@ export type AdmissionConfig = Pick<Config, 'pools' | 'sessions' | 'budget'>;
 /** Bytes that are left of the budget beside all pools and these sessions; below 0 where they pass it. */
 export function bytesLeft({ pools, budget }: AdmissionConfig, sessions: readonly PoolConfig[]): number {
   return budget.memory - hardLimits([...Object.values(pools), ...sessions]);
+}
+
+/** How many sessions that ask for nothing else have room beside the pools, and what each may take, in bytes. */
+export function roomBesidePools(config: AdmissionConfig): { readonly count: number; readonly each: number } {
+  const each = hardLimits([settingsFor({}, config)]);
+  return { count: Math.max(0, Math.floor(bytesLeft(config, []) / each)), each };
 }
 
 /** Why there is no room for another session beside those that are open; undefined where there is. */

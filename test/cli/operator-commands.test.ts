@@ -151,6 +151,60 @@ describe('duckcoop workers', () => {
   });
 });
 
+describe('duckcoop sessions', () => {
+  it('opens one, lists it, and ends it', async () => {
+    const opened = await run(
+      ...[
+        'sessions',
+        'new',
+        '--name',
+        'mine',
+        '--ttl',
+        '1h',
+        '--idle-timeout',
+        '10m',
+        '--memory-limit',
+        '200MB',
+      ],
+    );
+    expect(opened).toMatchObject({ code: 0, stderr: '' });
+    const id = opened.stdout.trim();
+    expect(id).toMatch(/^s-\w+$/);
+    const query = await run(
+      'query',
+      '--session',
+      id,
+      '--format',
+      'csv',
+      'CREATE TABLE t AS SELECT 7 AS x; FROM t',
+    );
+    expect(query).toMatchObject({ code: 0, stdout: 'x\n7\n' });
+    const [header, , row] = (await run('sessions')).stdout.trimEnd().split('\n');
+    const cells = (line = '') => line.split('│').map((cell) => cell.trim());
+    expect(cells(header)).toEqual([
+      ...['session', 'name', 'owner', 'state', 'sources', 'disk', 'idle in', 'expires in', 'lost'],
+    ]);
+    expect(cells(row).slice(0, 5)).toEqual([id, 'mine', 'anonymous', 'ready', '']);
+    expect(cells(row).slice(6, 8)).toEqual([
+      expect.stringMatching(/^9 min/),
+      expect.stringMatching(/^59 min/),
+    ]);
+    expect(await run('sessions', 'end', id)).toMatchObject({ code: 0, stdout: 'ended\n', stderr: '' });
+    expect(JSON.parse((await run('sessions', '--format', 'json')).stdout)).toEqual({ sessions: [] });
+    const again = await run('sessions', 'end', id);
+    expect(again).toMatchObject({ code: 1, stdout: '' });
+    expect(again.stderr).toMatch(/^error SESSION_EXPIRED: /);
+  });
+
+  it('takes no time that is none', async () => {
+    const { code, stderr } = await run('sessions', 'new', '--ttl', 'long');
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: 'error: --ttl: expected a time such as 30s, 15m or 8h, got long\n',
+    });
+  });
+});
+
 describe('duckcoop queries', () => {
   it('lists them, filtered as asked, and says when there are more', async () => {
     expect((await server.query('SELECT 1', { query_id: 'good' })).status).toBe(200);

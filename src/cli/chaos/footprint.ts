@@ -24,7 +24,7 @@ export interface Footprint {
 /** `run` is what each `query_id` of this run begins with. Rejects where the server does not answer. */
 export async function footprintOf(server: Server, run: string, signal?: AbortSignal): Promise<Footprint> {
   const unfinished = await unfinishedOf(server, run, signal);
-  const workers = listIn<WorkerView>(server, await ask(server, 'GET', 'v1/workers', signal), 'workers');
+  const workers = listIn<WorkerView>(server, await ask(server, 'GET', 'v1/workers', { signal }), 'workers');
   const metrics = await readText(
     await send(server, 'GET', 'metrics', signal === undefined ? {} : { signal }),
   );
@@ -45,7 +45,7 @@ export async function footprintOf(server: Server, run: string, signal?: AbortSig
 
 async function unfinishedOf(server: Server, run: string, signal?: AbortSignal): Promise<number> {
   const lists = ['queued', 'running'].map(async (state) => {
-    const reply = await ask(server, 'GET', `v1/queries?state=${state}&limit=1000`, signal);
+    const reply = await ask(server, 'GET', `v1/queries?state=${state}&limit=1000`, { signal });
     return listIn<{ readonly query_id: string }>(server, reply, 'queries');
   });
   return (await Promise.all(lists)).flat().filter(({ query_id }) => query_id.startsWith(`${run}-`)).length;
