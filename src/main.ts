@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { ActorSystem } from './actors/actor.ts';
 import { Directory, type Key } from './actors/directory.ts';
-import { placeQuery, toAttachment } from './actors/placement.ts';
+import { asConfiguredNow, placeQuery, toAttachment } from './actors/placement.ts';
 import type { PoolQueueMessage } from './actors/pool-queue.ts';
 import { PoolStatus } from './actors/pool-status.ts';
 import { type QueryRouterMessage, queryRouter } from './actors/query-router.ts';
@@ -223,6 +223,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
         process: workerProcess(live.current, current, folders, session?.workspace),
         ...(session === undefined ? {} : { onVolatile: session.onVolatile, isSpare: session.isSpare }),
         recordDeath: (death) => crashes.record(death),
+        asConfiguredNow: (attachments) => asConfiguredNow(attachments, live.current),
         settings: () => ({
           cancelGraceMs: pool.settings.cancel_grace,
           recycle: {

@@ -68,7 +68,7 @@ export type JobEnd =
       readonly runMs: number;
       /** Only SIGKILL could stop it. */
       readonly killed: boolean;
-      /** Its worker died by itself, and nothing has been written by then: another one may try it. */
+      /** Its worker died by itself, or its source has other credentials by now; and nothing has been written: it may be tried once more. */
       readonly mayRetry?: boolean;
     };
 

@@ -97,6 +97,23 @@ function attachmentOf(
   throw invalid(`sources[${index}]`, message);
 }
 
+/**
+ * The same sources as they are configured by now, for a query that begins: it may have waited since it was placed, and credentials
+ * have been replaced meanwhile. One that is not there any more stays what it was.
+ */
+export function asConfiguredNow(
+  attachments: readonly Attachment[],
+  { sources }: Pick<Config, 'sources'>,
+): Attachment[] {
+  return attachments.map((placed) => {
+    const source = Object.hasOwn(sources, placed.alias) ? sources[placed.alias] : undefined;
+    const now = source === undefined ? undefined : toAttachment(placed.alias, source);
+    if (now === undefined || now.kind !== placed.kind) return placed;
+    if (!('readOnly' in now) || !('readOnly' in placed)) return now;
+    return { ...now, readOnly: now.readOnly || placed.readOnly };
+  });
+}
+
 /** What a worker needs to attach a source; undefined for the kinds it cannot attach yet. */
 export function toAttachment(alias: string, source: SourceConfig): Attachment | undefined {
   switch (source.kind) {

@@ -17,7 +17,13 @@
 import type { WorkerDeath } from '../crashes/crash-report.ts';
 import { Failure } from '../failures.ts';
 import type { Events } from '../telemetry/events.ts';
-import { type FailedVerdict, type Finished, isStartFault, type Progress } from '../workers/protocol.ts';
+import {
+  type Attachment,
+  type FailedVerdict,
+  type Finished,
+  isStartFault,
+  type Progress,
+} from '../workers/protocol.ts';
 import { WorkerExitError } from '../workers/worker-exit.ts';
 import {
   type WorkerExit,
@@ -47,6 +53,8 @@ export interface WorkerActorOptions {
   /** Takes down what a worker died of, and gives that an id. */
   readonly recordDeath: (death: WorkerDeath) => string;
   readonly settings: () => WorkerSettings;
+  /** A job's sources with the credentials they have when it is sent to the process. */
+  readonly asConfiguredNow: (attachments: readonly Attachment[]) => Attachment[];
   /** Whether what its process was started with is not what is configured any more. */
   readonly isOutdated: () => boolean;
   /** It serves now, or has died. */
@@ -104,6 +112,8 @@ interface Held extends JobAtDeath {
   /** Its first bytes are here. They may come before the verdict on the job before it is read. */
   streaming: boolean;
   startedAt: number | undefined;
+  /** Its sources, as they were configured when it was sent to the process. */
+  readonly attachments: readonly Attachment[];
   /** It has run so long, or is being stopped, that nothing is sent ahead behind it. */
   alone: boolean;
   /** The process was asked to give it back, and has not answered. */
@@ -328,19 +338,21 @@ class WorkerActor {
     }
     const seq = this.#nextSeq;
     this.#nextSeq += 1;
+    const attachments = this.#options.asConfiguredNow(job.statement.attachments);
     this.#held.push({
       seq,
       job,
       stopping: undefined,
       streaming: false,
       startedAt: undefined,
+      attachments,
       alone: false,
       withdrawing: false,
       cancelTimers: [],
     });
     const armed = this.#options.roster.faultOfQuery(job.queryId);
     if (armed !== undefined) this.#process.injectFault(armed.fault, armed.phase, seq);
-    this.#process.run({ seq, ...job.statement });
+    this.#process.run({ seq, ...job.statement, attachments });
     if (this.#held.length === 1) this.#begin();
     else if (this.#held.length === 2) this.#watchForLong();
   }
@@ -488,7 +500,14 @@ class WorkerActor {
       return { ok: true, rows: verdict.rows, truncated: verdict.truncated, bytes, runMs, peakMemoryBytes };
     }
     const failure = verdict.code === 'INTERRUPTED' ? this.#stopFailure(held) : failureOf(verdict);
-    return { ok: false, failure, runMs, killed: false };
+    return { ok: false, failure, runMs, killed: false, mayRetry: this.#hasOldCredentials(held, failure) };
+  }
+
+  /** A read that its source did not let in, or let go on, and that has other credentials by now. */
+  #hasOldCredentials({ job, stopping, attachments }: Held, { code }: Failure): boolean {
+    if (code !== 'SOURCE_UNAVAILABLE' || stopping !== undefined || job.statement.write) return false;
+    const now = this.#options.asConfiguredNow(job.statement.attachments);
+    return JSON.stringify(now) !== JSON.stringify(attachments);
   }
 
   #cancel(queryId: string): void {

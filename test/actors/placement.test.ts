@@ -2,9 +2,10 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { type PlacementConfig, placeQuery } from '../../src/actors/placement.ts';
+import { asConfiguredNow, type PlacementConfig, placeQuery } from '../../src/actors/placement.ts';
 import type { QueryRequest } from '../../src/actors/query.ts';
 import { loadConfig } from '../../src/config/load.ts';
+import { Secret } from '../../src/config/secret.ts';
 import { ANONYMOUS, type Role } from '../../src/principal.ts';
 import { reader } from '../support/principals.ts';
 import { makeFolder } from '../support/temp.ts';
@@ -156,4 +157,14 @@ it.each([
       members: { errors: [{ path, message: expect.any(String) }] },
     }),
   );
+});
+
+it('a query that begins has the sources as they are configured by then, and may write to no more of them than before', () => {
+  const placed = placeQuery(request({ sources: ['pg', 'landing'] }), config).statement.attachments;
+  const { pg } = config.sources;
+  const rotated = { ...config.sources, pg: { ...pg, password: new Secret('rotated'), read_only: false } };
+  const now = asConfiguredNow(placed, { sources: rotated as never });
+  expect(now).toEqual([{ ...placed[0], password: 'rotated' }, placed[1]]);
+  // One that left the configuration, or is something else by that name, stays what the query was placed with.
+  expect(asConfiguredNow(placed, { sources: { pg: config.sources.landing } as never })).toEqual(placed);
 });

@@ -5,11 +5,12 @@ import { type ActorOptions, ActorSystem } from '../../src/actors/actor.ts';
 import { Directory } from '../../src/actors/directory.ts';
 import type { Job, JobReport } from '../../src/actors/job.ts';
 import type { PoolQueueMessage } from '../../src/actors/pool-queue.ts';
-import { workerActor } from '../../src/actors/worker-actor.ts';
+import { type WorkerActorOptions, workerActor } from '../../src/actors/worker-actor.ts';
 import { type WorkerMessage, WorkerRoster } from '../../src/actors/worker-roster.ts';
 import { Failure } from '../../src/failures.ts';
 import { Events, type ServerEvents } from '../../src/telemetry/events.ts';
 import { WORKER_MAIN } from '../../src/workers/launch.ts';
+import type { Attachment } from '../../src/workers/protocol.ts';
 import { RunFolders } from '../../src/workers/run-folder.ts';
 import { WorkerExitError } from '../../src/workers/worker-exit.ts';
 import { DEAF, ENDLESS, SEGFAULT } from '../chaos/deaths.ts';
@@ -28,7 +29,10 @@ const ROGUE = join(import.meta.dirname, '../workers/rogue-worker.js');
 let workers = 0;
 
 /** With `rogue`, over a program that breaks the protocol in that way (rogue-worker.js). */
-function scene({ rogue }: { readonly rogue?: string } = {}) {
+function scene({
+  rogue,
+  asConfiguredNow = (attachments) => [...attachments],
+}: { readonly rogue?: string } & Partial<Pick<WorkerActorOptions, 'asConfiguredNow'>> = {}) {
   const system = new ActorSystem();
   const directory = new Directory(system);
   const events = new Events();
@@ -50,6 +54,7 @@ function scene({ rogue }: { readonly rogue?: string } = {}) {
       id,
       pool: 'pool',
       incarnation: 1,
+      asConfiguredNow,
       recordDeath: ({ cause }) => (cause === 'killed' ? 'killed-id' : 'crash-id'),
       settings: () => ({ cancelGraceMs: 100, recycle: { maxQueries: 10_000, maxAgeMs: 3_600_000 } }),
       isOutdated: () => false,
@@ -151,6 +156,33 @@ it('jobs are run in their order, and each is said to be free when it has ended',
   }
   expect(jobs.map(endOf)).toEqual(['succeeded', 'SQL_ERROR', 'succeeded']);
   await until('all are free', () => told.filter(({ type }) => type === 'freed').length === 3);
+});
+
+it('a read whose source did not let it in, and is configured otherwise by now, may be tried once more', async () => {
+  const source: Attachment = { kind: 'sqlite', alias: 's', path: '/nowhere', readOnly: true };
+  const paths: string[] = [];
+  const { run, ready, ended, reports } = scene({
+    asConfiguredNow: () => [{ ...source, path: paths.shift() ?? '/nowhere' }],
+  });
+  await ready();
+  const triedOnceMore = async (pathsInTurn: readonly string[], write: boolean) => {
+    paths.splice(0, paths.length, ...pathsInTurn);
+    const statement = {
+      sql: 'SELECT 1',
+      rowFormat: 'arrays' as const,
+      maxBytes: 1e6,
+      attachments: [source],
+      write,
+    };
+    const job = run('SELECT 1', { statement });
+    await ended(job);
+    const report = reports.find(({ type, queryId }) => type === 'ended' && queryId === job.queryId);
+    expect(report).toMatchObject({ end: { ok: false, failure: { code: 'SOURCE_UNAVAILABLE' } } });
+    return report?.type === 'ended' && !report.end.ok && report.end.mayRetry;
+  };
+  expect(await triedOnceMore(['/nowhere', '/nowhere'], false)).toBe(false);
+  expect(await triedOnceMore(['/nowhere', '/elsewhere'], false)).toBe(true);
+  expect(await triedOnceMore(['/nowhere', '/elsewhere'], true)).toBe(false);
 });
 
 it('what was sent ahead comes back when the first one crashes, whose death is told by its signal', async () => {

@@ -90,9 +90,11 @@ function isNamed({ host, port, kind }: Server, { message }: DuckDBErrorInfo): bo
   return message.includes(host) && (kind === 'mysql' || message.includes(String(port)));
 }
 
-/** A scanner may put what it was given into its error text. */
+/** A scanner may put what it was given into its error text: its settings help nobody, and are no secret. */
 export function withoutSecrets(message: string, attachments: readonly Attachment[]): string {
-  return attachments.reduce((text, source) => {
+  return attachments.reduce((given, source) => {
+    const settings = isServer(source) ? settingsOf(source) : '';
+    const text = settings === '' ? given : given.replaceAll(`"${settings}"`, '""');
     const secret = 'password' in source ? source.password : undefined;
     if (secret === undefined || secret === '') return text;
     const forms = [secret, connectionValue(secret), mysqlValue(secret)];
@@ -100,12 +102,20 @@ export function withoutSecrets(message: string, attachments: readonly Attachment
   }, message);
 }
 
+/** What a server is attached with beside its secret, in the words of its client library. */
+export function settingsOf({ kind, options }: Server): string {
+  const quote = kind === 'mysql' ? mysqlValue : connectionValue;
+  return Object.entries(options)
+    .map(([name, value]) => `${name}=${quote(value)}`)
+    .join(' ');
+}
+
 /** A value in a libpq connection string (PostgreSQL manual, 34.1.1.1). */
-export function connectionValue(value: string): string {
+function connectionValue(value: string): string {
   return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
 }
 
 /** A value in the connection string of DuckDB's MySQL extension, which knows double quotes only. */
-export function mysqlValue(value: string): string {
+function mysqlValue(value: string): string {
   return `"${value.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
 }

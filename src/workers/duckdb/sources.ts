@@ -11,14 +11,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Attachment } from '../protocol.ts';
 import { readDuckDBError } from './duckdb-error.ts';
 import { Refusal } from './refusal.ts';
-import {
-  connectionValue,
-  mysqlValue,
-  type Server,
-  sourceFailure,
-  unavailable,
-  withoutSecrets,
-} from './source-failure.ts';
+import { type Server, settingsOf, sourceFailure, unavailable, withoutSecrets } from './source-failure.ts';
 
 /** Attaches one source. `sql` is the text that will run: a folder of many files becomes views only as far as it names them. */
 export async function attach(connection: DuckDBConnection, source: Attachment, sql: string): Promise<void> {
@@ -62,10 +55,8 @@ async function attachServer(connection: DuckDBConnection, source: Server): Promi
     ...(source.database === undefined ? [] : [`DATABASE ${literal(source.database)}`]),
   ];
   await connection.run(`CREATE TEMPORARY SECRET ${secret} (${fields.join(', ')})`);
-  const quote = source.kind === 'mysql' ? mysqlValue : connectionValue;
-  const settings = Object.entries(source.options).map(([name, value]) => `${name}=${quote(value)}`);
   await connection.run(
-    `ATTACH ${literal(settings.join(' '))} AS ${identifier(source.alias)} (TYPE ${source.kind}, SECRET ${secret}${source.readOnly ? ', READ_ONLY' : ''})`,
+    `ATTACH ${literal(settingsOf(source))} AS ${identifier(source.alias)} (TYPE ${source.kind}, SECRET ${secret}${source.readOnly ? ', READ_ONLY' : ''})`,
   );
   await connection.run(`DROP SECRET ${secret}`);
 }
