@@ -257,6 +257,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
   const onSessionFault = (error: unknown) => events.emit('fault', { where: 'sessions', error });
   const slots = new Slots({
     config: () => live.current,
+    clock: actors.clock,
     folders: workspaces,
     createPool: (id, settings, hooks) => poolOf(poolOfSession(id), settings, hooks),
     launchOf: (settings) => launchOf(live.current, settings, folders),

@@ -66,8 +66,8 @@ export interface WorkerActorOptions {
   /** Why jobs are turned away when there is no queue to give them back to. */
   readonly unavailable: () => Failure;
   readonly events: Events;
-  /** Told what a session would lose with its worker, after each of its statements. */
-  readonly onVolatile?: (names: readonly string[]) => void;
+  /** Told what a session would lose with its worker, after each of its statements, and what of that is lost already. */
+  readonly onVolatile?: (names: readonly string[], lost: readonly string[] | undefined) => void;
   /** Whether it is kept warm for a session that nobody has opened yet. */
   readonly isSpare?: () => boolean;
 }
@@ -466,7 +466,7 @@ class WorkerActor {
       return;
     }
     this.#finished += 1;
-    if (result.volatile !== undefined) this.#options.onVolatile?.(result.volatile);
+    if (result.volatile !== undefined) this.#options.onVolatile?.(result.volatile, result.lost);
     this.#options.roster.disarmQuery(held.job.queryId);
     this.#options.report({ type: 'ended', queryId: held.job.queryId, end: this.#endOf(held, result) });
     if (result.retire !== undefined) {

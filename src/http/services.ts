@@ -70,7 +70,7 @@ export interface SessionView {
   readonly disk_limit: number;
   readonly threads: number;
   readonly disk_used_bytes: number;
-  /** What the last death of its worker took along. */
+  /** What the last death of its worker, or change of its sources, took along. */
   readonly lost: readonly string[];
 }
 

@@ -57,7 +57,7 @@ export class Session {
   pending = 0;
   /** Names of what its worker's death would take along, as of the last statement. */
   volatile: readonly string[] = [];
-  /** What the last death of its worker took along. */
+  /** What the last death of its worker, or change of its sources, took along. */
   lost: readonly string[] = [];
   #state: SessionState = 'starting';
   /** Of workers, since the last one that became ready. */

@@ -100,8 +100,9 @@ export class Sessions implements SessionService {
         onReady: () => this.#to(session, 'ready'),
         onRecovering: () => this.#to(session, 'recovering'),
         onDown: () => void this.#end(slot.id, 'failed'),
-        onVolatile: (names) => {
+        onVolatile: (names, lost) => {
           session.volatile = names;
+          if (lost !== undefined) session.lost = lost;
         },
       };
     });

@@ -15,7 +15,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ActorGoneError } from '../actors/actor.ts';
+import { ActorGoneError, type Clock } from '../actors/actor.ts';
 import type { PoolConfig } from '../config/pools.ts';
 import { shuttingDown } from '../failures.ts';
 import type { ChildSpec } from '../supervisors/child-spec.ts';
@@ -37,7 +37,8 @@ export interface SlotHooks {
   readonly onRecovering: () => void;
   /** Its worker died too often. */
   readonly onDown: () => void;
-  readonly onVolatile: (names: readonly string[]) => void;
+  /** What it has in memory alone by now, and what of that was lost before its last statement. */
+  readonly onVolatile: (names: readonly string[], lost: readonly string[] | undefined) => void;
 }
 
 /** What becomes of the worker of a slot that is taken. */
@@ -58,6 +59,7 @@ export interface Slot {
 
 export interface SlotsOptions {
   readonly config: () => AdmissionConfig;
+  readonly clock: Clock;
   /** Where workspaces are. */
   readonly folders: RunFolders;
   readonly createPool: (sessionId: string, settings: PoolConfig, hooks: SlotHooks) => PoolMember;
@@ -78,10 +80,13 @@ interface OwnSlot extends Slot {
   ending: Promise<void> | undefined;
 }
 
+const REPLACED_AFTER_MS = 200;
+
 export class Slots {
   readonly #options: SlotsOptions;
   readonly #slots = new Map<string, OwnSlot>();
   #supervisor: SupervisorHandle | undefined;
+  #cancelTimer: () => void = () => undefined;
 
   constructor(options: SlotsOptions) {
     this.#options = options;
@@ -123,9 +128,11 @@ export class Slots {
     const spare = this.#spareFor(settings);
     const slot = spare ?? this.#create(settings);
     slot.listener = listener(slot);
-    // Spares whose room it takes are told to go first.
-    this.settle();
+    this.#endSurplus();
     if (spare === undefined) slot.started = this.#startWithRoom(slot);
+    // To start the next spare takes the machine as much as the first queries of this session do: those first.
+    this.#cancelTimer();
+    this.#cancelTimer = this.#options.clock.setTimer(REPLACED_AFTER_MS, () => this.settle());
     return slot;
   }
 
@@ -140,7 +147,8 @@ export class Slots {
 
   /** Brings about as many spares as there are to be, and there is room for, with the settings of now. */
   settle(): void {
-    for (const slot of this.#surplus()) void this.end(slot).catch(this.#options.onFault);
+    this.#cancelTimer();
+    this.#endSurplus();
     const { config, spareSettings, isDraining, onFault } = this.#options;
     const settings = spareSettings();
     const fits = () => bytesLeft(config(), this.#settings()) >= hardLimits([settings]);
@@ -159,7 +167,12 @@ export class Slots {
 
   /** When the tree is gone: nothing is left of any of them. */
   async closeAll(): Promise<void> {
+    this.#cancelTimer();
     await this.#options.folders.close();
+  }
+
+  #endSurplus(): void {
+    for (const slot of this.#surplus()) void this.end(slot).catch(this.#options.onFault);
   }
 
   #all(): OwnSlot[] {
@@ -227,7 +240,7 @@ export class Slots {
         slot.worker = 'recovering';
         slot.listener?.onDown();
       },
-      onVolatile: (names) => slot.listener?.onVolatile(names),
+      onVolatile: (names, lost) => slot.listener?.onVolatile(names, lost),
     });
     const slot: OwnSlot = {
       ...{ id, settings, folder, pool },

@@ -126,7 +126,7 @@ export interface ServerEvents {
     readonly sessionId: string;
     readonly from: SessionState;
     readonly state: SessionState;
-    /** What the last death of its worker took along. */
+    /** What the last death of its worker, or change of its sources, took along. */
     readonly lost: readonly string[];
   };
   /** Nothing is left of it. */

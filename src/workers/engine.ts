@@ -67,6 +67,12 @@ interface Execution {
   readonly clean?: boolean;
 }
 
+/** Of a session: what it has in memory alone after a statement, and what of that was lost before it. */
+interface InMemory {
+  readonly volatile?: readonly string[] | undefined;
+  readonly lost?: readonly string[] | undefined;
+}
+
 interface Token {
   readonly seq: number;
   /** On the clock of `performance.now()`. */
@@ -190,7 +196,7 @@ export class Engine {
         peakMemoryBytes: 0,
       };
       this.#current = token;
-      const { verdict, retire, volatile } = await this.#executeWatched(statement, token);
+      const { verdict, retire, volatile, lost } = await this.#executeWatched(statement, token);
       const { body, bytes } =
         verdict.ok && statement.keep === undefined
           ? await token.reply.finish(statement.output === undefined)
@@ -209,6 +215,7 @@ export class Engine {
         runMs,
         peakMemoryBytes: Math.max(token.peakMemoryBytes, this.#memoryBytes),
         ...(volatile === undefined ? {} : { volatile: [...volatile] }),
+        ...(lost === undefined ? {} : { lost: [...lost] }),
         ...retirement,
       });
       // With its number: a verdict that is lost because the process dies now is not that of a statement that never began.
@@ -223,10 +230,7 @@ export class Engine {
   }
 
   /** Where a server is found gone that a call into DuckDB waits for, that call is left behind, and its process with it. */
-  async #executeWatched(
-    statement: Run,
-    token: Token,
-  ): Promise<Execution & { readonly volatile?: readonly string[] | undefined }> {
+  async #executeWatched(statement: Run, token: Token): Promise<Execution & InMemory> {
     const { watch } = token;
     const gone = watch.silent.catch((refusal: Refusal): Execution => {
       token.abandoned = true;
@@ -242,7 +246,7 @@ export class Engine {
     ]);
     if (volatile === 'stuck' || !(await watch.end())) return { ...execution, retire: 'stuck' };
     if (volatile === 'unusable') return { ...execution, retire: 'broken' };
-    return { ...execution, volatile };
+    return { ...execution, volatile, lost: this.#options.instances.takeLost() };
   }
 
   async #execute(request: Run, token: Token): Promise<Execution> {

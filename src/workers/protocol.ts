@@ -233,6 +233,8 @@ const finished = z.strictObject({
   peakMemoryBytes: count,
   /** Of a session: names of what is in this process's memory alone. */
   volatile: z.array(z.string()).optional(),
+  /** Of a session: what of that is gone since its sources are others than before. */
+  lost: z.array(z.string()).optional(),
   /**
    * This worker must be replaced before its next statement: DuckDB says that it is broken though the process lives, memory it
    * took does not come back, or a native call waits for a server that is gone, so that the process cannot even end by itself.

@@ -4,6 +4,7 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { makeFolder } from '../support/temp.ts';
 import {
   call,
   quickPool,
@@ -15,17 +16,24 @@ import {
 
 const ENDLESS = 'SELECT count(*) FROM range(100000000000) a(x), range(1000) b(y) WHERE hash(x + y) = 1';
 let server: TestServer;
+let data: Awaited<ReturnType<typeof makeFolder>>;
 
 beforeAll(async () => {
+  data = await makeFolder();
+  writeFileSync(join(data.path, 'people.csv'), 'name\nann\n');
   server = await startTestServer({
     pools: { interactive: quickPool() },
+    sources: { files: { kind: 'files', path: data.path } },
     config: { sessions: { spare: 1, memory_limit: '256MB', disk_limit: '20MB' } },
   });
   await until('the spare is warm', () =>
     server.roster.all().some(({ status }) => status().state === 'spare'),
   );
 });
-afterAll(() => server.stop());
+afterAll(async () => {
+  await server.stop();
+  await data.remove();
+});
 
 const post = (path: string, body: object) => call(server.url, 'POST', path, { ...body });
 const close = (id: string) => call(server.url, 'DELETE', `/v1/sessions/${id}`);
@@ -119,6 +127,22 @@ test('a transaction goes on from query to query, an error in it is kept until RO
   await until('it has stopped', async () => (await show(id)).state === 'ready');
   expect((await inSession(id, 'ROLLBACK')).status).toBe(200);
   expect((await inSession(id, 'SELECT count(*) FROM t')).body.data).toEqual([[0]]);
+  await close(id);
+});
+
+test('other sources are there for the next query; the tables stay, and what was in memory alone is named', async () => {
+  const id = await opened();
+  await inSession(id, 'CREATE TABLE t AS SELECT 1 AS x; CREATE TEMP TABLE tt AS SELECT 2 AS y');
+  const running = inSession(id, ENDLESS, { query_id: 'meanwhile', timeout_ms: 20_000 });
+  await until('it runs', async () => (await server.get('/v1/queries/meanwhile')).body.state === 'running');
+  const patched = await call(server.url, 'PATCH', `/v1/sessions/${id}`, { sources: ['files'] });
+  expect(patched.body).toMatchObject({ state: 'busy', sources: ['files'], lost: [] });
+  await server.cancel('meanwhile');
+  await running;
+  expect((await inSession(id, 'SELECT x, name FROM t, files.people')).body.data).toEqual([[1, 'ann']]);
+  expect(await show(id)).toMatchObject({ state: 'ready', lost: ['temporary table tt'] });
+  await call(server.url, 'PATCH', `/v1/sessions/${id}`, { sources: [] });
+  expect((await inSession(id, 'FROM files.people')).body.code).toBe('SQL_ERROR');
   await close(id);
 });
 

@@ -99,7 +99,11 @@ export class Instances {
     this.#attached = new AttachedInstances(attached);
     this.room = file === undefined ? undefined : new WorkspaceRoom(configure, file);
     if (file !== undefined) {
-      const open = () => openSpare(this.#withExtensions());
+      // Extensions are loaded by then, and the next one is made ready for when the session's sources change.
+      const open = () => {
+        const spare = this.#spare.catch(() => openSpare(this.#withExtensions()));
+        return spare.finally(() => void this.#openSpare());
+      };
       this.#workspace = new Workspace({
         file,
         open,
@@ -196,6 +200,11 @@ export class Instances {
    */
   async volatile(statement: RanStatement): Promise<readonly string[] | 'unusable' | undefined> {
     return await this.#workspace?.volatile(statement);
+  }
+
+  /** What it has lost since the last statement, its sources being others by now. */
+  takeLost(): readonly string[] | undefined {
+    return this.#workspace?.takeLost();
   }
 
   /** What ran to its end was a read, or the instance is not used again. */

@@ -26,6 +26,12 @@ export interface RanStatement {
 export class VolatileNames {
   #temporary: readonly string[] = [];
   #isNew = true;
+  #last: readonly string[] = [];
+
+  /** As of the last statement. */
+  get last(): readonly string[] {
+    return this.#last;
+  }
 
   /**
    * All names after a statement; undefined where it has left them as they were, `unusable` where the workspace answers nothing any
@@ -44,7 +50,8 @@ export class VolatileNames {
     // A source that is not there is no reason to forget what was there before.
     if (TOUCHES_TEMPORARY.test(sql))
       this.#temporary = await namesOf(connection, TEMPORARY).catch(() => this.#temporary);
-    return [...this.#temporary, ...others].slice(0, MAX_NAMES);
+    this.#last = [...this.#temporary, ...others].slice(0, MAX_NAMES);
+    return this.#last;
   }
 }
 

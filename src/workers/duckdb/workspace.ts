@@ -37,6 +37,7 @@ export class DamagedWorkspaceError extends Error {
 export class Workspace {
   readonly #options: WorkspaceOptions;
   #kept: Kept | undefined;
+  #lost: readonly string[] | undefined;
 
   constructor(options: WorkspaceOptions) {
     this.#options = options;
@@ -45,11 +46,7 @@ export class Workspace {
   /** Its connection, and how to have another one beside it. */
   async open(request: WorkspaceRequest): Promise<Pick<Lease, 'connection' | 'beside'>> {
     const key = JSON.stringify(request.attachments);
-    if (this.#kept !== undefined && this.#kept.key !== key) {
-      this.#kept.connection.closeSync();
-      close(this.#kept.open);
-      this.#kept = undefined;
-    }
+    if (this.#kept !== undefined && this.#kept.key !== key) this.#close(this.#kept);
     const kept = this.#kept;
     if (kept === undefined) this.#kept = await this.#open(key, request);
     else {
@@ -64,6 +61,20 @@ export class Workspace {
   /** What the session would lose with this process, after that statement; undefined where that is what it was before. */
   async volatile(statement: RanStatement): Promise<readonly string[] | 'unusable' | undefined> {
     return await this.#kept?.volatile.after(this.#kept.connection, statement);
+  }
+
+  /** What the workspace had in memory alone when it was last opened anew; undefined where that was asked before. */
+  takeLost(): readonly string[] | undefined {
+    const lost = this.#lost;
+    this.#lost = undefined;
+    return lost;
+  }
+
+  #close({ connection, open, volatile }: Kept): void {
+    if (volatile.last.length > 0) this.#lost = volatile.last;
+    connection.closeSync();
+    close(open);
+    this.#kept = undefined;
   }
 
   async #open(key: string, request: WorkspaceRequest): Promise<Kept> {
