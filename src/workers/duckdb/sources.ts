@@ -13,8 +13,16 @@ import { readDuckDBError } from './duckdb-error.ts';
 import { Refusal } from './refusal.ts';
 import { type Server, settingsOf, sourceFailure, unavailable, withoutSecrets } from './source-failure.ts';
 
-/** Attaches one source. `sql` is the text that will run: a folder of many files becomes views only as far as it names them. */
-export async function attach(connection: DuckDBConnection, source: Attachment, sql: string): Promise<void> {
+/**
+ * Attaches one source. `sql` is the text that will run: a folder of many files becomes views only as far as it names them. They are a
+ * schema of the database in use, or a database of their own in memory.
+ */
+export async function attach(
+  connection: DuckDBConnection,
+  source: Attachment,
+  sql: string,
+  views: 'schema' | 'database' = 'schema',
+): Promise<void> {
   try {
     switch (source.kind) {
       case 'postgres':
@@ -31,6 +39,11 @@ export async function attach(connection: DuckDBConnection, source: Attachment, s
         );
         return;
       case 'files':
+        await connection.run(
+          views === 'schema'
+            ? `CREATE SCHEMA ${identifier(source.alias)}`
+            : `ATTACH ':memory:' AS ${identifier(source.alias)}`,
+        );
         await attachFolder(connection, source, sql);
         return;
       default:
@@ -104,7 +117,6 @@ async function attachFolder(connection: DuckDBConnection, source: Folder, sql: s
     throw unavailable(source, `the folder cannot be read (${error.code})`);
   });
   const schema = identifier(source.alias);
-  await connection.run(`CREATE SCHEMA ${schema}`);
   const views = [...source.views.map((view) => configuredView(root, source, view)), ...found];
   for (const view of views) {
     const named = names(sql, view.name);

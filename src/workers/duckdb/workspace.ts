@@ -8,7 +8,7 @@ import { readDuckDBError } from './duckdb-error.ts';
 import type { Extensions } from './extensions.ts';
 import type { Lease } from './instances.ts';
 import { close, lock, type OpenInstance } from './open-instance.ts';
-import { attach, identifier, literal } from './sources.ts';
+import { attach, literal } from './sources.ts';
 import { type RanStatement, VolatileNames } from './volatile.ts';
 
 export interface WorkspaceRequest {
@@ -88,11 +88,9 @@ export class Workspace {
       await connection.run('USE workspace');
       for (const source of request.attachments) {
         await extensions.require(source, open, connection);
-        // Views of a folder are a schema of the workspace, and made anew.
-        if (source.kind === 'files')
-          await connection.run(`DROP SCHEMA IF EXISTS ${identifier(source.alias)} CASCADE`);
         const attaching = connection;
-        await request.connecting(source, () => attach(attaching, source, request.sql));
+        // Views of a folder are nothing of the workspace: they go with their source, and have no schema of the owner's in their way.
+        await request.connecting(source, () => attach(attaching, source, request.sql, 'database'));
       }
       await lock(open.instance, request.attachments, []);
       return { key, open, connection, volatile: new VolatileNames() };
