@@ -135,3 +135,17 @@ export function deathOnRecord(
     },
   };
 }
+
+/** What of a process's end everybody is told who listens. */
+export function toldOf({
+  pid,
+  signal,
+  exitCode,
+  memoryBytes,
+  peakMemoryBytes,
+  detail,
+  damagedWorkspace,
+  lastLines,
+}: WorkerExit) {
+  return { pid, signal, exitCode, memoryBytes, peakMemoryBytes, detail, damagedWorkspace, lastLines };
+}
