@@ -7,8 +7,9 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { ActorSystem } from './actors/actor.ts';
+import { toAttachment } from './actors/attachment.ts';
 import { Directory, type Key } from './actors/directory.ts';
-import { asConfiguredNow, placeQuery, toAttachment } from './actors/placement.ts';
+import { asConfiguredNow, placeQuery } from './actors/placement.ts';
 import type { PoolQueueMessage } from './actors/pool-queue.ts';
 import { PoolStatus } from './actors/pool-status.ts';
 import { type QueryRouterMessage, queryRouter } from './actors/query-router.ts';

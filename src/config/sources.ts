@@ -86,6 +86,8 @@ const duckdb = mapping({ kind: z.literal('duckdb'), path: text(), read_only: rea
 const ENDPOINT =
   'expected host or host:port, without https:// before it (use_ssl says that) or a path behind it';
 
+const PREFIX = `${RELATIVE}, and without * ? [ # % and \\`;
+
 const s3 = mapping({
   kind: z.literal('s3'),
   bucket: text('expected the name of a bucket').regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, {
@@ -103,7 +105,10 @@ const s3 = mapping({
   url_style: oneOf(['vhost', 'path']).default('vhost'),
   use_ssl: flag().default(true),
   /** Only paths below it may be read; the whole bucket when empty. */
-  prefix: z.string({ error: RELATIVE }).refine(staysBelow, { error: RELATIVE }).default(''),
+  prefix: z
+    .string({ error: PREFIX })
+    .refine((value) => staysBelow(value) && isPlain(value), { error: PREFIX })
+    .default(''),
   views,
   read_only: readOnly,
 });
@@ -175,6 +180,11 @@ export type S3Source = z.output<typeof s3>;
 export type HttpSource = z.output<typeof http>;
 export type FilesSource = z.output<typeof files>;
 export type DucklakeSource = z.output<typeof ducklake>;
+
+/** It is read in one way by DuckDB, which looks for globs, and by the server. */
+function isPlain(path: string): boolean {
+  return !/[*?[\]#%\\\p{Cc}]/u.test(path) && !/(^|\/)\.(\/|$)/.test(path);
+}
 
 function staysBelow(path: string): boolean {
   return !/^[/\\]|:\/\/|(^|[/\\])\.\.([/\\]|$)/.test(path);

@@ -22,7 +22,7 @@
 import { z } from 'zod';
 
 /** Raised with every change that an older peer would misread. A worker of another version is not used. */
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 
 /** File descriptors of a worker process. */
 export const CONTROL_FD = 3;
@@ -91,6 +91,11 @@ const server = {
   remoteQuery: z.boolean().optional(),
 };
 
+/** Views that the configuration names. */
+const views = z.array(
+  z.strictObject({ name, path: name, format: z.enum(['parquet', 'csv', 'json']).optional() }),
+);
+
 /** A source as a worker attaches it: what it is, and the credentials this query needs. Never logged. */
 const attachment = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('postgres'), ...server }),
@@ -100,10 +105,24 @@ const attachment = z.discriminatedUnion('kind', [
     kind: z.literal('files'),
     alias: name,
     path: name,
-    /** Views that the configuration names, each a path or glob below `path`. */
-    views: z.array(
-      z.strictObject({ name, path: name, format: z.enum(['parquet', 'csv', 'json']).optional() }),
-    ),
+    /** Each a path or glob below `path`. */
+    views,
+  }),
+  z.strictObject({
+    kind: z.literal('s3'),
+    alias: name,
+    /** `s3://bucket/prefix/`: every path of the source is below it. */
+    url: name,
+    region: name,
+    /** `host:port`; Amazon's own without it. */
+    endpoint: name.optional(),
+    urlStyle: z.enum(['vhost', 'path']),
+    useSsl: z.boolean(),
+    keyId: z.string().optional(),
+    secret: z.string().optional(),
+    sessionToken: z.string().optional(),
+    /** Each a path or glob below `url`. */
+    views,
   }),
 ]);
 export type Attachment = z.infer<typeof attachment>;

@@ -6,4 +6,5 @@ export const EXTENSION_OF: Readonly<Record<Attachment['kind'], string | undefine
   mysql: 'mysql_scanner',
   sqlite: 'sqlite_scanner',
   files: undefined,
+  s3: 'httpfs',
 };

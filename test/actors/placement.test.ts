@@ -18,7 +18,7 @@ const SETTINGS = {
   sources: {
     pg: { kind: 'postgres', host: 'db', user: 'app', password: 'secret', database: 'test' },
     landing: { kind: 'files', path: './data' },
-    lake: { kind: 's3', bucket: 'lake' },
+    lake: { kind: 'ducklake', catalog: 'pg', data_path: 'data' },
   },
 };
 
@@ -148,7 +148,7 @@ it.each([
   [{ pool: 'toString' }, 'pool', /no pool is named "toString"/],
   [{ sources: ['landing', 'nope'] }, 'sources[1]', /no source is named "nope"; there are pg, landing, lake/],
   [{ sources: ['__proto__'] }, 'sources[0]', /no source is named "__proto__"/],
-  [{ sources: ['lake'] }, 'sources[0]', /kind s3 cannot be attached yet/],
+  [{ sources: ['lake'] }, 'sources[0]', /kind ducklake cannot be attached yet/],
 ])('what is not there is refused with its path: %j', (fields, path, message) => {
   expect(() => placeQuery(request(fields), config)).toThrow(
     expect.objectContaining({

@@ -9,9 +9,10 @@
 import type { DuckDBConnection, DuckDBPreparedStatement } from '@duckdb/node-api';
 import type { Attachment } from '../protocol.ts';
 import { StatementType } from './binding.ts';
+import { PathWall } from './path-wall.ts';
 import { Refusal } from './refusal.ts';
 import { isServer, type Server } from './source-failure.ts';
-import { BLANKS, headOf } from './sql-text.ts';
+import { BEFORE_OBJECT, BLANKS, headOf } from './sql-text.ts';
 import { type FunctionCall, functionCalls, syntaxTree } from './syntax-tree.ts';
 
 /** Table functions that read what the instance may read anyway, or nothing at all. */
@@ -75,18 +76,26 @@ export class Guard {
   #mention = /$^/;
   #call = /$^/;
 
-  private constructor(allowed: ReadonlySet<string>) {
+  readonly #wall: PathWall;
+
+  private constructor(allowed: ReadonlySet<string>, keepsDefinitions: boolean) {
     this.#allowed = allowed;
     this.#denied = new Set(DENIED_SCALARS.filter((name) => !allowed.has(name)));
+    const isBuiltIn = (name: string) => allowed.has(name) || this.#denied.has(name);
+    this.#wall = new PathWall({ isBuiltIn, keepsDefinitions });
   }
 
   /**
    * Learns from an instance with every extension loaded which table functions exist at all.
-   * `allowFunctions` are the operators' additions.
+   * `allowFunctions` are the operators' additions; `keepsDefinitions` is for a session, whose views and macros stay.
    */
-  static async create(connection: DuckDBConnection, allowFunctions: readonly string[]): Promise<Guard> {
+  static async create(
+    connection: DuckDBConnection,
+    allowFunctions: readonly string[],
+    keepsDefinitions = false,
+  ): Promise<Guard> {
     const allowed = new Set([...ALLOWED_FUNCTIONS, ...allowFunctions.map((name) => name.toLowerCase())]);
-    const guard = new Guard(allowed);
+    const guard = new Guard(allowed, keepsDefinitions);
     await guard.learn(connection);
     return guard;
   }
@@ -117,10 +126,12 @@ export class Guard {
     statement: string,
     attachments: readonly Attachment[],
   ): Promise<Findings> {
-    const { keyword, words, explained } = headOf(statement);
+    const head = headOf(statement);
+    const { keyword, words, explained } = head;
     const door = doorOf(words);
     if (door !== undefined) throw Refusal.closedDoor(door);
     if (!STATEMENTS.has(keyword)) await refuseMisread(connection, statement);
+    await this.#wall.check(connection, explained ?? statement, head, attachments);
     const mention = this.#mention.exec(statement)?.[1];
     if (mention === undefined || this.#passed.has(statement)) return NOTHING;
     const tree = await syntaxTree(connection, explained ?? statement);
@@ -193,9 +204,7 @@ const STATEMENTS: ReadonlySet<string> = new Set([
   ...['vacuum', 'analyze', 'analyse', 'checkpoint', 'force'],
 ]);
 
-/** What stands between a CREATE or DROP and what it is of. A secret sends what a source reads to a server of somebody's choice. */
-const BEFORE_OBJECT: ReadonlySet<string> = new Set(['or', 'replace', 'temp', 'temporary', 'persistent']);
-
+/** A secret sends what a source reads to a server of somebody's choice. */
 function doorOf([keyword = '', ...rest]: readonly string[]): string | undefined {
   if (DOORS.has(keyword)) return keyword.toUpperCase();
   if (keyword !== 'create' && keyword !== 'drop' && keyword !== 'alter') return undefined;

@@ -21,7 +21,8 @@ import { close, connect, lock, type OpenInstance, openBare, openPlain, openSpare
 import { NOWHERE } from './parquet-limit.ts';
 import { PreparedCache } from './prepared-cache.ts';
 import { KEEPS_COUNT } from './progress.ts';
-import { attach, literal, refreshCatalogs } from './sources.ts';
+import { literal } from './quote.ts';
+import { attach, makeNamedViews, refreshCatalogs } from './sources.ts';
 import type { RanStatement } from './volatile.ts';
 import { DamagedWorkspaceError, Workspace } from './workspace.ts';
 import { WorkspaceRoom } from './workspace-room.ts';
@@ -120,7 +121,8 @@ export class Instances {
   static async open(configure: Configure, pipe?: string): Promise<Instances> {
     const spare = await openSpare(configure);
     const connection = await spare.instance.connect();
-    const guard = await Guard.create(connection, configure.allowFunctions);
+    const keepsDefinitions = configure.workspace !== undefined;
+    const guard = await Guard.create(connection, configure.allowFunctions, keepsDefinitions);
     connection.closeSync();
     return new Instances(configure, guard, await openPlain(configure), spare, pipe);
   }
@@ -277,8 +279,9 @@ export class Instances {
       for (const source of request.attachments) {
         await this.#extensions.require(source, own, connection);
         const attaching = connection;
-        await request.connecting(source, () => attach(attaching, source, request.sql));
+        await request.connecting(source, () => attach(attaching, source, request));
       }
+      await makeNamedViews(connection, request);
       await connection.run(`SET memory_limit=${literal(`${limits.memoryLimit}B`)}`);
       await connection.run(`SET threads=${limits.threads}`);
       connection.closeSync();

@@ -13,9 +13,9 @@ import type { Run } from '../protocol.ts';
 import { type ChunkSource, chunksOf } from './chunks.ts';
 import type { Instances } from './instances.ts';
 import { KEPT } from './kept-database.ts';
+import { literal } from './quote.ts';
 import { Refusal } from './refusal.ts';
 import { columnsOf } from './scratch.ts';
-import { literal } from './sources.ts';
 import type { RowSummary } from './text-rows.ts';
 
 const RESULT = `${KEPT}.main.result`;

@@ -10,7 +10,8 @@ import type { Attachment, Configure } from '../protocol.ts';
 import { DuckDBInstance } from './binding.ts';
 import { readDuckDBError } from './duckdb-error.ts';
 import { KEEPS_COUNT } from './progress.ts';
-import { globLiteral, literal } from './sources.ts';
+import { globLiteral, literal } from './quote.ts';
+import { remotePrefixOf } from './remote-sources.ts';
 
 export interface OpenInstance {
   readonly instance: DuckDBInstance;
@@ -71,10 +72,18 @@ export function close({ instance, spill }: OpenInstance): void {
   rm(spill, { recursive: true, force: true }).catch(() => undefined);
 }
 
-/** How many connections an extension keeps to each server while nothing needs them: what a scan with all threads takes. */
-const CONNECTION_POOLS: Readonly<Record<string, string>> = {
-  postgres_scanner: 'pg_pool_max_connections',
-  mysql_scanner: 'mysql_pool_size',
+/** What an extension is told once it is there. */
+const SETTINGS: Readonly<Record<string, (threads: number) => readonly string[]>> = {
+  // How many connections it keeps to each server while nothing needs them: what a scan with all threads takes.
+  postgres_scanner: (threads) => [`pg_pool_max_connections=${threads}`],
+  mysql_scanner: (threads) => [`mysql_pool_size=${threads}`],
+  httpfs: () => [
+    'enable_server_cert_verification=true',
+    'enable_curl_server_cert_verification=true',
+    // What a web server is to be told is not for an object storage that happens to be below the same address.
+    'merge_http_secret_into_s3_request=false',
+    'enable_global_s3_configuration=false',
+  ],
 };
 
 /**
@@ -99,8 +108,7 @@ export async function loadExtensions(
     const file = extensionFile(directory, { version, platform }, name);
     try {
       await connection.run(`LOAD ${literal(file)}`);
-      const pool = CONNECTION_POOLS[name];
-      if (pool !== undefined) await connection.run(`SET GLOBAL ${pool}=${threads}`);
+      for (const setting of SETTINGS[name]?.(threads) ?? []) await connection.run(`SET GLOBAL ${setting}`);
     } catch (error) {
       missing.set(name, readDuckDBError(error).message);
     }
@@ -120,11 +128,13 @@ export async function lock(
   paths: readonly string[],
 ): Promise<void> {
   const folders = attachments.flatMap((source) => (source.kind === 'files' ? [source.path] : []));
+  const remote = attachments.flatMap((source) => remotePrefixOf(source) ?? []);
   await run(instance, [
     `SET allowed_paths=[${paths.map(literal).join(', ')}]`,
     // As a glob as well: views name their files so, and a glob is compared as it is written.
     `SET allowed_directories=[${folders
       .flatMap((path) => [path, globLiteral(path)])
+      .concat(remote)
       .map(literal)
       .join(', ')}]`,
     'SET enable_external_access=false',

@@ -8,7 +8,7 @@
 import type { DuckDBType } from '@duckdb/node-api';
 import type { ResultOutput } from '../protocol.ts';
 import { DuckDBTypeId as Id } from './binding.ts';
-import { literal } from './sources.ts';
+import { literal } from './quote.ts';
 import type { Rewrite, Rewritten } from './statement.ts';
 import { planType, type TypePlan } from './type-plan.ts';
 

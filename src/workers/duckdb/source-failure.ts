@@ -95,9 +95,9 @@ export function withoutSecrets(message: string, attachments: readonly Attachment
   return attachments.reduce((given, source) => {
     const settings = isServer(source) ? settingsOf(source) : '';
     const text = settings === '' ? given : given.replaceAll(`"${settings}"`, '""');
-    const secret = 'password' in source ? source.password : undefined;
-    if (secret === undefined || secret === '') return text;
-    const forms = [secret, connectionValue(secret), mysqlValue(secret)];
+    const forms = secretsOf(source)
+      .filter((secret) => secret !== '')
+      .flatMap((secret) => [secret, connectionValue(secret), mysqlValue(secret)]);
     return forms.reduce((rest, form) => rest.replaceAll(form, '[secret]'), text);
   }, message);
 }
@@ -108,6 +108,12 @@ export function settingsOf({ kind, options }: Server): string {
   return Object.entries(options)
     .map(([name, value]) => `${name}=${quote(value)}`)
     .join(' ');
+}
+
+function secretsOf(source: Attachment): string[] {
+  const secrets = 'password' in source ? [source.password] : [];
+  if (source.kind === 's3') secrets.push(source.keyId, source.secret, source.sessionToken);
+  return secrets.filter((secret) => secret !== undefined);
 }
 
 /** A value in a libpq connection string (PostgreSQL manual, 34.1.1.1). */

@@ -14,9 +14,9 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Attachment } from '../protocol.ts';
 import { readDuckDBError } from './duckdb-error.ts';
+import { literal } from './quote.ts';
 import type { Refusal } from './refusal.ts';
 import { isGone, isServer, noAnswer, type Server } from './source-failure.ts';
-import { literal } from './sources.ts';
 
 /** Of the time that has passed: a process that takes less of its core waits for somebody. */
 const WAITING_CPU = 0.1;

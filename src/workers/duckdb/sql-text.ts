@@ -81,6 +81,15 @@ export interface Head {
   readonly explained: string | undefined;
 }
 
+/** What may stand between a CREATE or DROP and what it is of. */
+export const BEFORE_OBJECT: ReadonlySet<string> = new Set([
+  'or',
+  'replace',
+  'temp',
+  'temporary',
+  'persistent',
+]);
+
 /** `CREATE OR REPLACE PERSISTENT SECRET`. */
 const HEAD_WORDS = 5;
 

@@ -8,7 +8,8 @@ import { readDuckDBError } from './duckdb-error.ts';
 import type { Extensions } from './extensions.ts';
 import type { Lease } from './instances.ts';
 import { close, lock, type OpenInstance } from './open-instance.ts';
-import { attach, literal } from './sources.ts';
+import { literal } from './quote.ts';
+import { attach, makeNamedViews } from './sources.ts';
 import { type RanStatement, VolatileNames } from './volatile.ts';
 
 export interface WorkspaceRequest {
@@ -55,6 +56,7 @@ export class Workspace {
     }
     const { connection, open } = this.#kept as Kept;
     request.onConnection(connection);
+    await makeNamedViews(connection, request);
     return { connection, beside: () => open.instance.connect() };
   }
 
@@ -89,8 +91,8 @@ export class Workspace {
       for (const source of request.attachments) {
         await extensions.require(source, open, connection);
         const attaching = connection;
-        // Views of a folder are nothing of the workspace: they go with their source, and have no schema of the owner's in their way.
-        await request.connecting(source, () => attach(attaching, source, request.sql, 'database'));
+        // Views are nothing of the workspace: they go with their source, and have no schema of the owner's in their way.
+        await request.connecting(source, () => attach(attaching, source, request, 'database'));
       }
       await lock(open.instance, request.attachments, []);
       return { key, open, connection, volatile: new VolatileNames() };

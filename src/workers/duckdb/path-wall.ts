@@ -1,0 +1,115 @@
+/**
+ * The wall between a statement and what it may not read of object storage and web servers (remote-paths.ts says why DuckDB's own
+ * is not enough): with such a source attached every path stands in the statement as it is, and is below a source.
+ *
+ * A view or a macro of a session outlives what was attached when it was made, so its text is held to that in any case.
+ */
+import type { DuckDBConnection } from '@duckdb/node-api';
+import type { Attachment } from '../protocol.ts';
+import {
+  type PathFunctions,
+  type Place,
+  placesInText,
+  placesInTree,
+  splitBeforeQuery,
+} from './path-places.ts';
+import { Refusal } from './refusal.ts';
+import { isRemotePath, type RemotePrefix, remotePathProblem } from './remote-paths.ts';
+import { remotePrefixOf } from './remote-sources.ts';
+import { BEFORE_OBJECT, type Head, tokens } from './sql-text.ts';
+import { syntaxTree } from './syntax-tree.ts';
+
+/** Table functions that read no path, whatever they are given. */
+const WITHOUT_PATH: ReadonlySet<string> = new Set([
+  ...['range', 'generate_series', 'unnest', 'repeat', 'repeat_row', 'summary', 'json_each', 'json_tree'],
+  ...['test_all_types', 'test_vector_types', 'icu_calendar_names', 'pg_timezone_names'],
+  ...['postgres_query', 'mysql_query'],
+]);
+
+export interface PathWallOptions {
+  /** Whether there is such a table function before anybody has made one. */
+  readonly isBuiltIn: (name: string) => boolean;
+  /** Views and macros outlive the request that makes them. */
+  readonly keepsDefinitions: boolean;
+}
+
+export class PathWall {
+  readonly #options: PathWallOptions;
+
+  constructor(options: PathWallOptions) {
+    this.#options = options;
+  }
+
+  /** Throws a {@link Refusal} where the statement, of which `head` is the beginning, may read what it must not. */
+  async check(
+    connection: DuckDBConnection,
+    text: string,
+    { keyword, words }: Head,
+    attachments: readonly Attachment[],
+  ): Promise<void> {
+    const prefixes = attachments.flatMap((source) => remotePrefixOf(source) ?? []);
+    const defined =
+      keyword === 'create' ? words.find((word, index) => index > 0 && !BEFORE_OBJECT.has(word)) : undefined;
+    const outlives = this.#options.keepsDefinitions && defined !== undefined && !PLAIN_OBJECTS.has(defined);
+    if (prefixes.length === 0 && !outlives) return;
+    const inMacro = defined === 'macro' || defined === 'function';
+    if (inMacro && nameOfMacro(text) === LIST) throw Refusal.forbiddenFunction(LIST);
+    const functions: PathFunctions = { takesPath: (name) => this.#takesPath(name), inMacro };
+    const places = await placesOf(connection, text, keyword, functions);
+    for (const place of places) requirePlain(place, prefixes.length === 0 ? undefined : prefixes);
+  }
+
+  #takesPath(name: string): boolean {
+    return !WITHOUT_PATH.has(name) && !name.startsWith('duckdb_') && this.#options.isBuiltIn(name);
+  }
+}
+
+/** What DuckDB makes `['a', 'b']` of: a macro of that name would stand for every list. */
+const LIST = 'list_value';
+/** They keep what a query has read, and not the query. */
+const PLAIN_OBJECTS: ReadonlySet<string> = new Set([
+  'table',
+  'sequence',
+  'schema',
+  'index',
+  'unique',
+  'type',
+]);
+/** A string is an argument wherever it stands. */
+const CALLS: ReadonlySet<string> = new Set(['call', 'pragma']);
+
+async function placesOf(
+  connection: DuckDBConnection,
+  text: string,
+  keyword: string,
+  functions: PathFunctions,
+): Promise<readonly Place[]> {
+  const tree = await syntaxTree(connection, text);
+  if (tree !== undefined) return [...placesInTree(tree, functions)];
+  const { head, query } = splitBeforeQuery(text) ?? { head: text, query: '' };
+  const queryTree = query === '' || head === '' ? undefined : await syntaxTree(connection, query);
+  if (queryTree === undefined) return [...placesInText(text, functions, CALLS.has(keyword))];
+  return [...placesInText(head, functions), ...placesInTree(queryTree, functions)];
+}
+
+function nameOfMacro(text: string): string | undefined {
+  let last: string | undefined;
+  for (const { text: token } of tokens(text)) {
+    if (token === '(') return last?.replaceAll('"', '').toLowerCase();
+    last = token;
+  }
+  return undefined;
+}
+
+function requirePlain(place: Place, prefixes: readonly RemotePrefix[] | undefined): void {
+  if ('computedFor' in place) {
+    const detail = `${place.computedFor} reads what is not written out here: with a source of object storage or the web, and in views and macros of a session, a path is a text as it stands.`;
+    throw new Refusal('FORBIDDEN', detail, { denied: { kind: 'function', name: place.computedFor } });
+  }
+  if (!isRemotePath(place.path)) return;
+  const problem = remotePathProblem(place.path, prefixes);
+  if (problem === undefined) return;
+  throw new Refusal('FORBIDDEN', `${place.path} is not read: ${problem}.`, {
+    denied: { kind: 'source', name: place.path },
+  });
+}
