@@ -17,8 +17,10 @@ import type { Job, JobEnd, JobReport, ResultSink } from './job.ts';
 import type { Placement } from './placement.ts';
 import type { PoolQueueMessage } from './pool-queue.ts';
 import type { CancelOutcome, QueryRequest, QueryResult } from './query.ts';
+import { failureToTell, lostRouter } from './query-failure.ts';
 import type { QueryFeed } from './query-feed.ts';
 import { mayBecome, type QueryState } from './query-state.ts';
+import { isSame, isVacant, newQuery, type Submission } from './query-submission.ts';
 import {
   type KeptRecord,
   type PendingQuery,
@@ -105,20 +107,6 @@ export function queryRouter(options: QueryRouterOptions): Omit<ActorOptions<Quer
       };
     },
   };
-}
-
-/** A query that may have begun is not to be sent again without a thought. */
-export function lostRouter(): Failure {
-  return new Failure('INTERNAL', 'The query router was restarted while it had the query.');
-}
-
-/** What becomes of a query that is let in. */
-interface Submission {
-  readonly sink: ResultSink | undefined;
-  readonly settle: (outcome: QueryResult | Failure) => void;
-  readonly kept: KeptRecord | undefined;
-  readonly onQueued: (() => void) | undefined;
-  readonly isFollowed: boolean;
 }
 
 class QueryRouter {
@@ -247,69 +235,16 @@ class QueryRouter {
   #admit(
     request: QueryRequest,
     placement: Placement,
-    { sink, settle, kept, onQueued, isFollowed }: Submission,
+    submission: Submission,
   ): { readonly record: QueryRecord; readonly job: Job } {
+    const { table, events } = this.#options;
     const now = this.#context.system.clock.now();
-    const { queryId, principal, tags } = request;
-    const buffer = new BufferSink();
-    const job: Job = {
-      queryId,
-      ticket: this.#options.table.takeTicket(),
-      statement:
-        kept === undefined
-          ? placement.statement
-          : { ...placement.statement, keep: { path: kept.result.path, maxBytes: kept.result.maxBytes } },
-      timeoutMs: placement.timeoutMs,
-      queueTimeoutMs: placement.queueTimeoutMs,
-      queueDeadline: now + placement.queueTimeoutMs,
-      origin: { principal, sources: request.sources },
-      ranMs: 0,
-      attempt: 1,
-      sink: kept?.result ?? sink ?? buffer,
-      tellsThatItWaits: isFollowed || onQueued !== undefined,
-      cancelledBy: undefined,
-      holder: undefined,
-    };
-    const record: QueryRecord = {
-      queryId,
-      principal: principal.name,
-      tags,
-      pool: placement.pool,
-      pending: {
-        request,
-        job,
-        settle: (outcome) =>
-          settle(outcome instanceof Failure ? outcome : { ...outcome, body: buffer.take() }),
-        onEnd: [],
-        stoppedFor: undefined,
-        onQueued,
-      },
-      submittedAt: Date.now(),
-      receivedAt: now,
-      state: 'received',
-      startedAt: undefined,
-      ranMs: 0,
-      crash: undefined,
-      endedAt: undefined,
-      runMs: 0,
-      rows: undefined,
-      bytes: undefined,
-      attempts: 0,
-      worker: undefined,
-      progress: undefined,
-      feed: undefined,
-      failure: undefined,
-      kept,
-    };
-    this.#options.table.add(record);
+    const { record, job } = newQuery(request, placement, submission, { ticket: table.takeTicket(), now });
+    table.add(record);
     this.#to(record, 'admitted');
-    this.#options.events.emit('query.started', {
-      queryId,
-      pool: placement.pool,
-      principal: principal.name,
-      sources: request.sources,
-      tags,
-    });
+    const { queryId, principal, sources, tags } = request;
+    const { pool } = placement;
+    events.emit('query.started', { queryId, pool, principal: principal.name, sources, tags });
     return { record, job };
   }
 
@@ -529,62 +464,8 @@ class QueryRouter {
   }
 }
 
-/** Whether the request is the one that the query came from, sent again by the same principal. */
-function isSame({ principal, kept }: QueryRecord, request: QueryRequest): boolean {
-  const { keep } = request;
-  return keep !== undefined && kept?.digest === keep.digest && principal === request.principal.name;
-}
-
-/** One whose result would have been kept, and that was turned away before it began: whoever sends it again means it. */
-function isVacant({ kept, state, attempts, failure }: QueryRecord): boolean {
-  return kept !== undefined && state === 'failed' && attempts === 0 && failure?.retryable === true;
-}
-
 /** Whoever has the job next ends it; whoever has it now is told. */
 function stopJob({ job }: PendingQuery, cancelledBy: string): void {
   job.cancelledBy ??= cancelledBy;
   job.holder?.tell({ type: 'cancel', queryId: job.queryId });
-}
-
-/** A result that is sent whole: bounded by the `maxBytes` of its statement. */
-class BufferSink implements ResultSink {
-  readonly committed = false;
-  #pieces: Uint8Array[] = [];
-
-  write(bytes: Uint8Array): undefined {
-    this.#pieces.push(bytes);
-  }
-
-  reset(): void {
-    this.#pieces = [];
-  }
-
-  discard(): void {}
-
-  /** The whole of it, which is then with the caller alone. */
-  take(): readonly Uint8Array[] {
-    const pieces = this.#pieces;
-    this.#pieces = [];
-    return pieces;
-  }
-}
-
-/** A second attempt that never began is not what became of the query: its first one is. */
-function failureToTell(
-  { crash, startedAt, attempts }: QueryRecord,
-  state: QueryState,
-  failure: Failure,
-): Failure {
-  if (crash !== undefined && startedAt === undefined && state === 'failed') {
-    return withAttempts(crash, attempts);
-  }
-  return withAttempts(failure, attempts);
-}
-
-function withAttempts(failure: Failure, attempts: number): Failure {
-  if (failure.code !== 'WORKER_CRASHED') return failure;
-  return new Failure(failure.code, failure.message, {
-    members: { ...failure.members, attempts },
-    cause: failure.cause,
-  });
 }

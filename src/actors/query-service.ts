@@ -3,7 +3,8 @@ import { Failure } from '../failures.ts';
 import { ActorGoneError, type ActorSystem } from './actor.ts';
 import type { Directory, Key } from './directory.ts';
 import type { CancelOutcome, QueryResult, QueryService } from './query.ts';
-import { lostRouter, type QueryRouterMessage } from './query-router.ts';
+import { lostRouter } from './query-failure.ts';
+import type { QueryRouterMessage } from './query-router.ts';
 import type { QueryTable } from './query-table.ts';
 
 export interface QueryServiceOptions {
