@@ -17,7 +17,7 @@ control.on('data', (bytes) => {
   for (let end = text.indexOf('\n'); end !== -1; end = text.indexOf('\n')) {
     const message = JSON.parse(text.slice(0, end));
     text = text.slice(end + 1);
-    if (message.type === 'configure') configured(message.worker);
+    if (message.type === 'configure') configured(message);
     else if (message.type === 'run') misbehave(message.seq);
   }
 });
@@ -44,7 +44,7 @@ function verdict(seq, bytes) {
   });
 }
 
-function configured(name) {
+function configured({ worker: name, version }) {
   wrong = name;
   if (wrong === 'silent') return;
   if (wrong === 'talkative') {
@@ -57,7 +57,7 @@ function configured(name) {
     process.stderr.write(`${child.pid}\n`, () => process.exit(3));
     return;
   }
-  send({ type: 'ready', version: wrong === 'other-version' ? 1 : 3, duckdb: 'none', node: 'none' });
+  send({ type: 'ready', version: wrong === 'other-version' ? 1 : version, duckdb: 'none', node: 'none' });
 }
 
 function misbehave(seq) {
