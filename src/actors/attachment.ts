@@ -1,5 +1,5 @@
 /** A configured source as a worker attaches it. Pure. */
-import { bucketUrl } from '../config/source-urls.ts';
+import { bucketUrl, siteUrl } from '../config/source-urls.ts';
 import type { MysqlSource, PostgresSource, S3Source, SourceConfig } from '../config/sources.ts';
 import type { Attachment } from '../workers/protocol.ts';
 
@@ -14,6 +14,20 @@ export function toAttachment(alias: string, source: SourceConfig): Attachment | 
       return { kind: 'sqlite', alias, path: source.path, readOnly: source.read_only };
     case 'files':
       return { kind: 'files', alias, path: source.path, views: viewsOf(source.views) };
+    case 'duckdb':
+      return { kind: 'duckdb', alias, path: source.path };
+    case 'http':
+      return {
+        kind: 'http',
+        alias,
+        url: siteUrl(source),
+        headers: Object.fromEntries(
+          Object.entries(source.headers).map(([name, value]) => [name, value.reveal()]),
+        ),
+        views: viewsOf(source.views),
+        ...(source.bearer_token === undefined ? {} : { bearerToken: source.bearer_token.reveal() }),
+        ...(source.ssl_ca === undefined ? {} : { sslCa: source.ssl_ca }),
+      };
     case 's3':
       return {
         kind: 's3',
@@ -26,6 +40,7 @@ export function toAttachment(alias: string, source: SourceConfig): Attachment | 
         ...(source.endpoint === undefined ? {} : { endpoint: source.endpoint }),
         ...(source.key_id === undefined ? {} : { keyId: source.key_id.reveal() }),
         ...(source.secret === undefined ? {} : { secret: source.secret.reveal() }),
+        ...(source.ssl_ca === undefined ? {} : { sslCa: source.ssl_ca }),
         ...(source.session_token === undefined ? {} : { sessionToken: source.session_token.reveal() }),
       };
     default:

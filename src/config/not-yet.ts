@@ -22,7 +22,7 @@ export const NOT_YET: readonly NotYet[] = [
   { path: ['exports'], action: 'warn', message: NO_EFFECT },
   {
     path: ['sources', '*', 'kind'],
-    values: ['duckdb', 'http', 'ducklake'],
+    values: ['ducklake'],
     action: 'warn',
     message: NOT_ATTACHED,
   },

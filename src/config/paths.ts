@@ -36,6 +36,6 @@ function sourcePaths(source: SourceConfig, folder: string): SourceConfig {
       };
     case 's3':
     case 'http':
-      return source;
+      return { ...source, ...(source.ssl_ca !== undefined && { ssl_ca: resolve(folder, source.ssl_ca) }) };
   }
 }

@@ -46,6 +46,7 @@ export const SECRET_KEYS: ReadonlySet<string> = new Set([
   'secret',
   'session_token',
   'bearer_token',
+  'headers',
   'key_hash',
 ]);
 

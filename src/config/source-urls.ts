@@ -1,9 +1,14 @@
 /** Where the paths of a source begin, and whether it takes what is written. Pure. */
-import type { S3Source, SourceConfig } from './sources.ts';
+import type { HttpSource, S3Source, SourceConfig } from './sources.ts';
 
 /** `s3://bucket/` or `s3://bucket/prefix/`. */
 export function bucketUrl({ bucket, prefix }: Pick<S3Source, 'bucket' | 'prefix'>): string {
   return `s3://${bucket}/${prefix === '' ? '' : `${prefix.replace(/\/+$/, '')}/`}`;
+}
+
+/** `https://host/` or `https://host/folder/`. */
+export function siteUrl({ url }: Pick<HttpSource, 'url'>): string {
+  return url.endsWith('/') ? url : `${url}/`;
 }
 
 /** What files may be written to below `url`; undefined for a source that takes none. */

@@ -81,7 +81,15 @@ const mysql = mapping({
 
 const sqlite = mapping({ kind: z.literal('sqlite'), path: text(), read_only: readOnly });
 
-const duckdb = mapping({ kind: z.literal('duckdb'), path: text(), read_only: readOnly });
+const duckdb = mapping({
+  kind: z.literal('duckdb'),
+  path: text(),
+  read_only: z
+    .literal(true, {
+      error: 'expected true: a DuckDB file that somebody writes to can be read by nobody else',
+    })
+    .default(true),
+});
 
 const ENDPOINT =
   'expected host or host:port, without https:// before it (use_ssl says that) or a path behind it';
@@ -102,6 +110,8 @@ const s3 = mapping({
   key_id: secret().optional(),
   secret: secret().optional(),
   session_token: secret().optional(),
+  /** Path of the certificate authority's certificate. */
+  ssl_ca: text().optional(),
   url_style: oneOf(['vhost', 'path']).default('vhost'),
   use_ssl: flag().default(true),
   /** Only paths below it may be read; the whole bucket when empty. */
@@ -113,11 +123,29 @@ const s3 = mapping({
   read_only: readOnly,
 });
 
+/** Field names (RFC 9110, 5.1), of which some belong to the message and not to whoever sends it. */
+const HEADER: NameRule = {
+  pattern: /^[A-Za-z][A-Za-z0-9-]{0,62}$/,
+  expected: 'expected the name of a header',
+  taken: ['host', 'range', 'connection', 'content-length', 'transfer-encoding', 'proxy-authorization'],
+};
+
 const http = mapping({
   kind: z.literal('http'),
   /** Only addresses below it may be read. */
-  url: url(),
+  url: url().refine((value) => isPlain(value.replace(/^https?:\/\/[^/?#]*/i, '')), {
+    error: 'expected the URL of a folder, without ?, #, %, * and ..',
+  }),
   bearer_token: secret().optional(),
+  /** Sent with each request. */
+  headers: named(
+    secret().refine((value) => /^[\t\x20-\x7e]*$/.test(value.reveal()), {
+      error: 'expected a text of printable ASCII',
+    }),
+    HEADER,
+  ),
+  /** Path of the certificate authority's certificate. */
+  ssl_ca: text().optional(),
   views,
   read_only: z.literal(true, { error: 'expected true: http sources are only read' }).default(true),
 });
@@ -183,7 +211,7 @@ export type DucklakeSource = z.output<typeof ducklake>;
 
 /** It is read in one way by DuckDB, which looks for globs, and by the server. */
 function isPlain(path: string): boolean {
-  return !/[*?[\]#%\\\p{Cc}]/u.test(path) && !/(^|\/)\.(\/|$)/.test(path);
+  return !/[*?[\]#%\\\p{Cc}]/u.test(path) && !/(^|\/)\.\.?(\/|$)/.test(path);
 }
 
 function staysBelow(path: string): boolean {

@@ -101,6 +101,7 @@ const attachment = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('postgres'), ...server }),
   z.strictObject({ kind: z.literal('mysql'), ...server }),
   z.strictObject({ kind: z.literal('sqlite'), alias: name, path: name, readOnly: z.boolean() }),
+  z.strictObject({ kind: z.literal('duckdb'), alias: name, path: name }),
   z.strictObject({
     kind: z.literal('files'),
     alias: name,
@@ -121,7 +122,19 @@ const attachment = z.discriminatedUnion('kind', [
     keyId: z.string().optional(),
     secret: z.string().optional(),
     sessionToken: z.string().optional(),
+    sslCa: name.optional(),
     /** Each a path or glob below `url`. */
+    views,
+  }),
+  z.strictObject({
+    kind: z.literal('http'),
+    alias: name,
+    /** `https://host/folder/`: every path of the source is below it. */
+    url: name,
+    bearerToken: z.string().optional(),
+    headers: z.record(z.string(), z.string()),
+    sslCa: name.optional(),
+    /** Each a path below `url`. */
     views,
   }),
 ]);

@@ -6,5 +6,7 @@ export const EXTENSION_OF: Readonly<Record<Attachment['kind'], string | undefine
   mysql: 'mysql_scanner',
   sqlite: 'sqlite_scanner',
   files: undefined,
+  duckdb: undefined,
   s3: 'httpfs',
+  http: 'httpfs',
 };

@@ -1,9 +1,11 @@
 /**
- * Object storage: its credentials are a secret of the instance, for paths below the source alone, and stay there as long as it
- * does. Nothing is asked of the server before a statement reads from it.
+ * Object storage and web servers: their credentials are a secret of the instance, for paths below the source alone, and stay there as
+ * long as it does. Nothing is asked of the server before a statement reads from it.
  */
+import { access, constants } from 'node:fs/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Attachment } from '../protocol.ts';
+import { WebGateway } from '../web-gateway.ts';
 import { isNamedIn, readerOf, type SourceView } from './file-views.ts';
 import { identifier, literal } from './quote.ts';
 import { Refusal } from './refusal.ts';
@@ -11,10 +13,11 @@ import type { RemotePrefix } from './remote-paths.ts';
 import { unavailable } from './source-failure.ts';
 
 type Bucket = Extract<Attachment, { kind: 's3' }>;
-export type RemoteSource = Bucket;
+type Site = Extract<Attachment, { kind: 'http' }>;
+export type RemoteSource = Bucket | Site;
 
 export function isRemote(source: Attachment): source is RemoteSource {
-  return source.kind === 's3';
+  return source.kind === 's3' || source.kind === 'http';
 }
 
 /** What every path of the source begins with; undefined for sources that have no such paths. */
@@ -22,36 +25,38 @@ export function remotePrefixOf(source: Attachment): RemotePrefix | undefined {
   return isRemote(source) ? source.url : undefined;
 }
 
-/** Its secret. Throws a {@link Refusal} where DuckDB could not tell it from another one. */
+/** Gives the instance what the source needs. Throws a {@link Refusal} where DuckDB could not tell it from another one. */
 export async function attachRemote(
   connection: DuckDBConnection,
   source: RemoteSource,
   others: readonly Attachment[],
 ): Promise<void> {
-  const same = others.find((other) => other !== source && remotePrefixOf(other) === source.url);
-  if (same !== undefined)
-    throw Refusal.invalid('sources', `${source.alias} and ${same.alias} both begin with ${source.url}`);
+  for (const other of others) {
+    if (other === source || !isRemote(other)) continue;
+    const and = `${source.alias} and ${other.alias}`;
+    if (other.url === source.url) throw Refusal.invalid('sources', `${and} both begin with ${source.url}`);
+    // DuckDB has one such setting.
+    if (source.sslCa !== undefined && other.sslCa !== undefined && other.sslCa !== source.sslCa)
+      throw Refusal.invalid('sources', `${and} have another ssl_ca each, and cannot be in one query`);
+  }
+  if (source.sslCa !== undefined) {
+    await access(source.sslCa, constants.R_OK).catch((error: NodeJS.ErrnoException) => {
+      throw unavailable(source, `its ssl_ca cannot be read (${error.code})`);
+    });
+    await connection.run(`SET GLOBAL ca_cert_file=${literal(source.sslCa)}`);
+  }
+  const fields = source.kind === 's3' ? bucketSecret(source) : await siteSecret(source);
+  const secret = identifier(`duckcoop_${source.alias}`);
   await connection.run(
-    `CREATE TEMPORARY SECRET ${identifier(`duckcoop_${source.alias}`)} (${secretOf(source).join(', ')})`,
+    `CREATE TEMPORARY SECRET ${secret} (${[...fields, `SCOPE ${literal(source.url)}`].join(', ')})`,
   );
 }
 
-function secretOf({
-  url,
-  keyId,
-  secret,
-  sessionToken,
-  region,
-  endpoint,
-  urlStyle,
-  useSsl,
-}: Bucket): string[] {
-  const optional = (name: string, value: string | undefined) =>
-    value === undefined ? [] : [`${name} ${literal(value)}`];
+function bucketSecret(source: Bucket): string[] {
+  const { keyId, secret, sessionToken, region, endpoint, urlStyle, useSsl } = source;
   return [
     'TYPE s3',
     'PROVIDER config',
-    `SCOPE ${literal(url)}`,
     ...optional('KEY_ID', keyId),
     ...optional('SECRET', secret),
     ...optional('SESSION_TOKEN', sessionToken),
@@ -60,6 +65,26 @@ function secretOf({
     `URL_STYLE ${literal(urlStyle)}`,
     `USE_SSL ${useSsl}`,
   ];
+}
+
+async function siteSecret({ url, bearerToken, headers }: Site): Promise<string[]> {
+  const { proxy, user, password } = await gateway.passFor(url);
+  const extra = Object.entries(headers).map(([name, value]) => `${literal(name)}: ${literal(value)}`);
+  return [
+    'TYPE http',
+    ...optional('BEARER_TOKEN', bearerToken),
+    ...(extra.length === 0 ? [] : [`EXTRA_HTTP_HEADERS MAP {${extra.join(', ')}}`]),
+    `HTTP_PROXY ${literal(proxy)}`,
+    `HTTP_PROXY_USERNAME ${literal(user)}`,
+    `HTTP_PROXY_PASSWORD ${literal(password)}`,
+  ];
+}
+
+/** Of this process: it listens once a web server is a source of some statement. */
+const gateway = new WebGateway();
+
+function optional(name: string, value: string | undefined): string[] {
+  return value === undefined ? [] : [`${name} ${literal(value)}`];
 }
 
 /**

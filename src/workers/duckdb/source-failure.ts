@@ -112,6 +112,7 @@ export function settingsOf({ kind, options }: Server): string {
 
 function secretsOf(source: Attachment): string[] {
   const secrets = 'password' in source ? [source.password] : [];
+  if (source.kind === 'http') secrets.push(source.bearerToken, ...Object.values(source.headers));
   if (source.kind === 's3') secrets.push(source.keyId, source.secret, source.sessionToken);
   return secrets.filter((secret) => secret !== undefined);
 }

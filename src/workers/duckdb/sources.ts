@@ -33,9 +33,7 @@ export async function attach(
         return;
       case 'sqlite':
         // SQLite makes a file that is not there, and does so only when it is first read from.
-        await access(source.path, constants.R_OK).catch((error: NodeJS.ErrnoException) => {
-          throw unavailable(source, `the file cannot be read (${error.code})`);
-        });
+        await requireFile(source);
         await connection.run(
           `ATTACH ${literal(source.path)} AS ${identifier(source.alias)} (TYPE sqlite${source.readOnly ? ', READ_ONLY' : ''})`,
         );
@@ -44,7 +42,14 @@ export async function attach(
         await makeRoom(connection, source, views);
         await attachFolder(connection, source, sql);
         return;
+      case 'duckdb':
+        await requireFile(source);
+        await connection.run(
+          `ATTACH ${literal(source.path)} AS ${identifier(source.alias)} (TYPE duckdb, READ_ONLY)`,
+        );
+        return;
       case 's3':
+      case 'http':
         await makeRoom(connection, source, views);
         await attachRemote(connection, source, attachments);
         return;
@@ -54,6 +59,12 @@ export async function attach(
   } catch (error) {
     throw failureOf(source, error);
   }
+}
+
+async function requireFile(source: Extract<Attachment, { kind: 'sqlite' | 'duckdb' }>): Promise<void> {
+  await access(source.path, constants.R_OK).catch((error: NodeJS.ErrnoException) => {
+    throw unavailable(source, `the file cannot be read (${error.code})`);
+  });
 }
 
 async function makeRoom(
@@ -70,7 +81,10 @@ function failureOf(source: Attachment, error: unknown): unknown {
   if (error instanceof Refusal) return error;
   const info = readDuckDBError(error);
   if (info.type === 'INTERRUPT') return error;
-  return sourceFailure(info, [source]) ?? unavailable(source, withoutSecrets(info.message, [source]));
+  const message = withoutSecrets(info.message, [source]);
+  // Where a file of the server's lies is nobody's business.
+  const plain = 'path' in source ? message.replaceAll(source.path, source.alias) : message;
+  return sourceFailure(info, [source]) ?? unavailable(source, plain);
 }
 
 /** Makes the views of remote sources that the statement names and that are not there yet. */

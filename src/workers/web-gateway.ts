@@ -1,0 +1,130 @@
+/**
+ * The way from DuckDB to the web servers of `http` sources: an HTTP proxy (RFC 9110, 3.7) of the worker's own, on a port of
+ * loopback that only it has the passwords for.
+ *
+ * DuckDB's client follows every redirect, with the extra headers of a source to whatever host, and with its token to any path of the
+ * same one, and no setting stops it (measured with DuckDB 1.5.5). Each source has a password here that lets through what is below its
+ * URL. Over TLS no more can be seen than where a tunnel leads, so there a source is held to its own host.
+ */
+import { randomBytes } from 'node:crypto';
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import { plainPathProblem } from './duckdb/remote-paths.ts';
+
+export interface GatewayPass {
+  /** `http://127.0.0.1:port`. */
+  readonly proxy: string;
+  readonly user: string;
+  readonly password: string;
+}
+
+const USER = 'duckcoop';
+/** Not for whom the request is for. */
+const HOP_HEADERS = ['proxy-authorization', 'proxy-connection', 'connection', 'keep-alive'];
+
+export class WebGateway {
+  readonly #server: Server;
+  /** URLs by password. */
+  readonly #passes = new Map<string, string>();
+  #listening: Promise<number> | undefined;
+
+  constructor() {
+    this.#server = createServer((incoming, response) => this.#forward(incoming, response));
+    this.#server.on('connect', (incoming: IncomingMessage, socket: Socket) => this.#tunnel(incoming, socket));
+    // It is there for the worker, and keeps nobody alive.
+    this.#server.unref();
+  }
+
+  /** A pass for what is below the URL, which ends with a `/`; the same for the same. */
+  async passFor(url: string): Promise<GatewayPass> {
+    const port = await this.#listen();
+    const known = [...this.#passes].find(([, other]) => other === url);
+    const password = known?.[0] ?? randomBytes(16).toString('hex');
+    this.#passes.set(password, url);
+    return { proxy: `http://127.0.0.1:${port}`, user: USER, password };
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #listen(): Promise<number> {
+    this.#listening ??= new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(0, '127.0.0.1', () => resolve((this.#server.address() as AddressInfo).port));
+    });
+    return this.#listening;
+  }
+
+  #prefixOf({ headers }: IncomingMessage): string | undefined {
+    const given = /^Basic (\S+)$/.exec(headers['proxy-authorization'] ?? '')?.[1];
+    const [user, password] = Buffer.from(given ?? '', 'base64')
+      .toString()
+      .split(':');
+    return user === USER ? this.#passes.get(password ?? '') : undefined;
+  }
+
+  #forward(incoming: IncomingMessage, response: ServerResponse): void {
+    const prefix = this.#prefixOf(incoming);
+    const target = incoming.url ?? '';
+    if (prefix === undefined || !isBelow(target, prefix)) {
+      response.writeHead(403, 'Not below the source').end();
+      return;
+    }
+    const url = new URL(target);
+    const outgoing = request(
+      {
+        host: hostOf(url),
+        port: url.port || 80,
+        method: incoming.method,
+        path: target.slice(url.origin.length),
+      },
+      (answer) => {
+        response.writeHead(answer.statusCode ?? 502, answer.headers);
+        answer.pipe(response);
+        answer.on('error', () => response.destroy());
+      },
+    );
+    for (const [name, value] of Object.entries(incoming.headers))
+      if (value !== undefined && !HOP_HEADERS.includes(name)) outgoing.setHeader(name, value);
+    outgoing.on('error', ({ code }: NodeJS.ErrnoException) => {
+      if (response.headersSent) response.destroy();
+      else response.writeHead(502, `Cannot connect ${code ?? ''}`.trim()).end();
+    });
+    response.on('close', () => outgoing.destroy());
+    incoming.pipe(outgoing);
+  }
+
+  #tunnel(incoming: IncomingMessage, client: Socket): void {
+    client.on('error', () => client.destroy());
+    const prefix = this.#prefixOf(incoming);
+    const url = prefix === undefined ? undefined : new URL(prefix);
+    const port = url?.port || '443';
+    if (url?.protocol !== 'https:' || incoming.url?.toLowerCase() !== `${url.hostname}:${port}`) {
+      client.end('HTTP/1.1 403 Not below the source\r\n\r\n');
+      return;
+    }
+    const server = connect({ host: hostOf(url), port: Number(port) }, () => {
+      client.write('HTTP/1.1 200 Connection established\r\n\r\n');
+      server.pipe(client);
+      client.pipe(server);
+    });
+    server.on('error', ({ code }: NodeJS.ErrnoException) =>
+      client.end(`HTTP/1.1 502 Cannot connect ${code ?? ''}\r\n\r\n`),
+    );
+    client.on('close', () => server.destroy());
+    server.on('close', () => client.destroy());
+  }
+}
+
+/** Of a redirect as well: it may have parameters, of which the server that sent it knows. */
+function isBelow(target: string, prefix: string): boolean {
+  if (!prefix.startsWith('http:') || !target.startsWith(prefix)) return false;
+  const [path = ''] = target.slice(prefix.length).split('?');
+  return plainPathProblem(path, { decoded: true }) === undefined;
+}
+
+function hostOf({ hostname }: URL): string {
+  return hostname.replace(/^\[(.*)\]$/, '$1');
+}
