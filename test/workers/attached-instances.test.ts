@@ -1,18 +1,21 @@
 /** Instances that stay attached to their sources: for whom, for how long, and what never crosses from one statement to the next. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
 import type { Attachment } from '../../src/workers/protocol.ts';
 import { mariadb, type OwnDatabase, postgres } from '../support/servers.ts';
 import { tcpProxy } from '../support/tcp-proxy.ts';
+import { temporaryFolder } from '../support/temp.ts';
 import { EXTENSIONS, type RunOptions, until, useWorker } from './worker-harness.ts';
 
 const servers = { postgres: await postgres(), mysql: await mariadb() };
-const extensions = { directory: EXTENSIONS, names: ['postgres_scanner', 'mysql_scanner'] };
+const extensions = { directory: EXTENSIONS, names: ['postgres_scanner', 'mysql_scanner', 'sqlite_scanner'] };
 const worker = useWorker({ configure: { extensions, attached: { max: 2, idleMs: 3_600_000 } } });
 const forgetful = useWorker({ configure: { extensions, attached: { max: 2, idleMs: 50 } } });
 
 describe.each(['postgres', 'mysql'] as const)('a %s server', (kind) => {
   const server = servers[kind];
-  const test = it.skipIf(server === undefined);
+  const serverTest = it.skipIf(server === undefined);
   let database: OwnDatabase;
 
   beforeAll(async () => {
@@ -54,7 +57,7 @@ describe.each(['postgres', 'mysql'] as const)('a %s server', (kind) => {
     return (await (server ?? database).query(sql)).map(({ id }) => Number(id));
   };
 
-  test('stays attached for the one whose it is, and for nobody else', async () => {
+  serverTest('stays attached for the one whose it is, and for nobody else', async () => {
     const first = await connection(mine());
     expect(await connection(mine())).toBe(first);
     expect(await connection(mine({ owner: 'somebody else' }))).not.toBe(first);
@@ -65,26 +68,26 @@ describe.each(['postgres', 'mysql'] as const)('a %s server', (kind) => {
     expect(await connection(nobodys)).not.toBe(first);
   });
 
-  test('is let go where it has other credentials by now', async () => {
+  serverTest('is let go where it has other credentials by now', async () => {
     const first = await connection(mine());
     await connection(mine({ attachments: [source({ password: 'another one' })] })).catch(() => undefined);
     await until('its connection is closed', async () => !(await connections()).includes(first));
     expect(await connection(mine())).not.toBe(first);
   });
 
-  test('is let go when it was idle for too long', async () => {
+  serverTest('is let go when it was idle for too long', async () => {
     const first = await connection(mine(), forgetful);
     await until('its connection is closed', async () => !(await connections()).includes(first));
   });
 
-  test('is kept by so many instances and no more', async () => {
+  serverTest('is kept by so many instances and no more', async () => {
     const owners: number[] = [];
     for (const owner of ['a', 'b', 'c', 'd']) owners.push(await connection(mine({ owner })));
     await until('the others are closed', async () => (await connections()).length === 2);
     expect((await connections()).sort()).toEqual(owners.slice(2).sort());
   });
 
-  test('shows its tables as they are now', async () => {
+  serverTest('shows its tables as they are now', async () => {
     await database.query('CREATE TABLE u (a int)');
     const columns = () => worker().body(`SELECT * FROM ${table().replace(/t$/, 'u')}`, mine());
     const names = async () => (await columns()).columns.map(({ name }) => name);
@@ -98,7 +101,7 @@ describe.each(['postgres', 'mysql'] as const)('a %s server', (kind) => {
     expect(await worker().rows(`SELECT count(*) FROM ${table()}`, mine())).toEqual([[20_000]]);
   });
 
-  test('is read right after results that were cut, and statements that failed', async () => {
+  serverTest('is read right after results that were cut, and statements that failed', async () => {
     for (let round = 0; round < 5; round += 1) {
       const cut = await worker().body(`SELECT * FROM ${table()}`, mine({ rowLimit: 10 }));
       expect(cut).toMatchObject({ truncated: true });
@@ -114,7 +117,7 @@ describe.each(['postgres', 'mysql'] as const)('a %s server', (kind) => {
     expect(await connection(mine())).toBe(first);
   });
 
-  test('has nothing in it of a statement that was more than a read', async () => {
+  serverTest('has nothing in it of a statement that was more than a read', async () => {
     const write = mine({ write: true });
     await worker().rows(`CREATE TEMP TABLE left_behind AS SELECT 1; SELECT count(*) FROM ${table()}`, write);
     expect(await worker().failure('FROM left_behind', write)).toMatchObject({ code: 'SQL_ERROR' });
@@ -124,7 +127,7 @@ describe.each(['postgres', 'mysql'] as const)('a %s server', (kind) => {
     expect(await worker().rows('SELECT random()', mine())).not.toEqual(random);
   });
 
-  test('whose connections broke meanwhile is connected to anew', async () => {
+  serverTest('whose connections broke meanwhile is connected to anew', async () => {
     const proxy = await tcpProxy(database);
     const proxied = mine({ attachments: [source({ host: '127.0.0.1', port: proxy.port })] });
     const count = () => worker().rows(`SELECT count(*) FROM ${table()}`, proxied);
@@ -137,5 +140,34 @@ describe.each(['postgres', 'mysql'] as const)('a %s server', (kind) => {
       code: 'SOURCE_UNAVAILABLE',
       members: { source: 'db' },
     });
+  });
+});
+
+test('a SQLite file stays attached, is read as it is now, and is missed when it is gone', async () => {
+  const path = join(await temporaryFolder(), 'shop.db');
+  // An empty file is an empty database.
+  await writeFile(path, '');
+  const attached = (readOnly: boolean): RunOptions => ({
+    attachments: [{ kind: 'sqlite', alias: 's', path, readOnly }],
+    owner: 'me',
+    write: !readOnly,
+  });
+  const write = (sql: string) => worker().answer(sql, attached(false));
+  /** Transactions of its instance so far, and the rows. */
+  const read = async () => {
+    const [row] = await worker().rows('SELECT txid_current(), (SELECT max(n) FROM s.main.t)', attached(true));
+    return row as [number, unknown];
+  };
+  await write('CREATE TABLE s.main.t (n INTEGER); INSERT INTO s.main.t VALUES (1)');
+  const [first, one] = await read();
+  await write('DROP TABLE s.main.t; CREATE TABLE s.main.t (n VARCHAR)');
+  await write("INSERT INTO s.main.t VALUES ('two')");
+  const [second, two] = await read();
+  expect([one, two]).toEqual([1, 'two']);
+  expect(second).toBeGreaterThan(first);
+  await rm(path);
+  expect(await worker().failure('FROM s.main.t', attached(true))).toMatchObject({
+    code: 'SOURCE_UNAVAILABLE',
+    members: { source: 's' },
   });
 });

@@ -45,7 +45,7 @@ export interface AttachedInstancesOptions {
 }
 
 /** Kinds whose attachments see what changes in their source, once they have forgotten what they had read of it. */
-const KEPT_KINDS: ReadonlySet<Attachment['kind']> = new Set(['postgres', 'mysql']);
+const KEPT_KINDS: ReadonlySet<Attachment['kind']> = new Set(['postgres', 'mysql', 'sqlite']);
 
 export class AttachedInstances {
   readonly #options: AttachedInstancesOptions;

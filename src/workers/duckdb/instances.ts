@@ -22,7 +22,7 @@ import { NOWHERE } from './parquet-limit.ts';
 import { PreparedCache } from './prepared-cache.ts';
 import { KEEPS_COUNT } from './progress.ts';
 import { literal } from './quote.ts';
-import { attach, makeNamedViews, refreshCatalogs } from './sources.ts';
+import { attach, makeNamedViews, refreshCatalogs, requireFile } from './sources.ts';
 import type { RanStatement } from './volatile.ts';
 import { DamagedWorkspaceError, Workspace } from './workspace.ts';
 import { WorkspaceRoom } from './workspace-room.ts';
@@ -303,6 +303,7 @@ export class Instances {
     try {
       const connection = kept.connection ?? (await connect(open));
       request.onConnection(connection);
+      for (const source of request.attachments) await requireFile(source);
       await this.#refresh(connection, request.attachments);
       const pipe = purpose.copies ? this.#pipe : undefined;
       return this.#leaseOf({ open, connection, limits: this.#configure, pipe, purpose });

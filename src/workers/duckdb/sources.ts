@@ -32,7 +32,6 @@ export async function attach(
         await attachServer(connection, source);
         return;
       case 'sqlite':
-        // SQLite makes a file that is not there, and does so only when it is first read from.
         await requireFile(source);
         await connection.run(
           `ATTACH ${literal(source.path)} AS ${identifier(source.alias)} (TYPE sqlite${source.readOnly ? ', READ_ONLY' : ''})`,
@@ -59,12 +58,6 @@ export async function attach(
   } catch (error) {
     throw failureOf(source, error);
   }
-}
-
-async function requireFile(source: Extract<Attachment, { kind: 'sqlite' | 'duckdb' }>): Promise<void> {
-  await access(source.path, constants.R_OK).catch((error: NodeJS.ErrnoException) => {
-    throw unavailable(source, `the file cannot be read (${error.code})`);
-  });
 }
 
 async function makeRoom(
@@ -122,9 +115,17 @@ async function attachServer(connection: DuckDBConnection, source: Server): Promi
   await connection.run(`DROP SECRET ${secret}`);
 }
 
+/** SQLite makes a file that is not there, and does so only when it is first read from. */
+export async function requireFile(source: Attachment): Promise<void> {
+  if (source.kind !== 'sqlite' && source.kind !== 'duckdb') return;
+  await access(source.path, constants.R_OK).catch((error: NodeJS.ErrnoException) => {
+    throw unavailable(source, `the file cannot be read (${error.code})`);
+  });
+}
+
 /**
- * Scanners trust the catalog they have read, and crash on, or misread, a table that was changed since: what is kept attached
- * forgets it before each use.
+ * Has what is kept attached see its sources as they are. The scanners of servers trust the catalog they have read, and crash on, or
+ * misread, a table that was changed since: they forget it. That of SQLite opens its file anew for each statement.
  */
 export async function refreshCatalogs(
   connection: DuckDBConnection,
