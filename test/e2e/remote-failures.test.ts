@@ -193,10 +193,10 @@ describe.skipIf(pgServer === undefined || myServer === undefined)('a database se
     for (const { body } of replies) expect(body).toMatchObject({ code: 'QUERY_TIMEOUT', limit_ms: 300 });
   });
 
-  /** Reads all of the table, of which more is on its way than sockets hold. */
+  /** Reads all of the table, which no server can count by itself. MariaDB compresses it. */
   const everything = (kind: Kind, fields = {}): Promise<Reply> => {
     const alias = `${kind}_proxied`;
-    return server.query(`SELECT count(DISTINCT name) FROM ${table(kind, alias)}`, {
+    return server.query(`SELECT count(DISTINCT hash(name)) FROM ${table(kind, alias)}`, {
       sources: [alias],
       ...fields,
     });
@@ -205,9 +205,9 @@ describe.skipIf(pgServer === undefined || myServer === undefined)('a database se
   it.each(KINDS)(
     '%s whose connections break in mid-result is unavailable, and back at once',
     async (kind) => {
-      proxies[kind].after(1_000_000, 'cut');
+      proxies[kind].after(200_000, 'cut');
       const reply = await everything(kind);
-      expect(reply.body).toMatchObject(unavailable(`${kind}_proxied`));
+      expect(reply.body, JSON.stringify(reply.body)).toMatchObject(unavailable(`${kind}_proxied`));
       expect((await count(kind, `${kind}_proxied`)).body.data).toEqual([[ROWS]]);
     },
   );
@@ -217,7 +217,7 @@ describe.skipIf(pgServer === undefined || myServer === undefined)('a database se
     const session: string = opened.body.session_id;
     await server.query('CREATE TEMP TABLE mine (i INT)', { session });
     const before = exits();
-    for (const proxy of Object.values(proxies)) proxy.after(1_000_000, 'silent');
+    for (const proxy of Object.values(proxies)) proxy.after(200_000, 'silent');
     const replies = await Promise.all([
       ...KINDS.map((kind) => everything(kind)),
       everything('postgres', { session }),

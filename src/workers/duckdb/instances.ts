@@ -300,15 +300,16 @@ export class Instances {
   /** One that was kept has read its sources' catalogs when it was used last, and they may have changed. */
   async #leaseAttached(request: LeaseRequest, kept: AttachedInstance): Promise<Lease> {
     const { open, purpose } = kept;
+    let { connection } = kept;
     try {
-      const connection = kept.connection ?? (await connect(open));
+      connection ??= await connect(open);
       request.onConnection(connection);
       for (const source of request.attachments) await requireFile(source);
       await this.#refresh(connection, request.attachments);
       const pipe = purpose.copies ? this.#pipe : undefined;
       return this.#leaseOf({ open, connection, limits: this.#configure, pipe, purpose });
     } catch (error) {
-      kept.connection?.closeSync();
+      connection?.closeSync();
       close(open);
       throw error;
     }

@@ -24,6 +24,8 @@ const GONE: Readonly<Record<Server['kind'], readonly RegExp[]>> = {
     /could not (?:receive data from|send data to) server/,
     /no connection to the server/,
     /SSL (?:SYSCALL error|connection has been closed)/,
+    // libpq has said why before, to whoever asked first.
+    /^Failed to execute query "(?:ROLLBACK|COMMIT|BEGIN[^"]*)": *$/,
     /(?:terminating connection|the database system is (?:shutting down|starting up|in recovery mode))/,
   ],
   mysql: [
