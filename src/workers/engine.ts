@@ -342,13 +342,14 @@ export class Engine {
       return { verdict: { ok: true, ...summary }, clean: outcome.clean };
     } catch (error) {
       const { verdict, broken } = this.#failed(error, statement, token, lease);
-      // What a failed write left behind is not known, nor is an instance that ran out of memory.
+      // What a failed write left behind is not known, nor is an instance that ran out of memory. What was refused has left nothing.
       const { code } = verdict;
       const short = code === 'MEMORY_LIMIT' || code === 'DISK_LIMIT';
       // Nor are the connections of one whose source failed, or that was stopped while it waited for one.
       const apart =
         statement.attachments.length > 0 && (code === 'SOURCE_UNAVAILABLE' || code === 'INTERRUPTED');
-      if (!statement.write && !broken && !short && !apart) spoiled = 'connection';
+      const harmless = !statement.write || (code === 'FORBIDDEN' && !token.wrote);
+      if (harmless && !broken && !short && !apart) spoiled = 'connection';
       return broken ? { verdict, retire: 'broken' } : { verdict };
     } finally {
       token.connection = undefined;

@@ -5,6 +5,8 @@ export interface TcpProxy {
   readonly port: number;
   /** Connections there are. */
   readonly open: number;
+  /** Connections there have been. */
+  readonly accepted: number;
   /** From now on: pass everything on, or take everything and pass on nothing, of those connections too that are there. */
   set(mode: 'pass' | 'silent'): void;
   /** Does so as soon as the server has sent so many bytes more. */
@@ -17,6 +19,7 @@ export interface TcpProxy {
 
 export async function tcpProxy(target: { readonly host: string; readonly port: number }): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
+  let accepted = 0;
   let silent = false;
   let received = 0;
   let due: { readonly at: number; readonly what: 'silent' | 'cut' } | undefined;
@@ -32,6 +35,7 @@ export async function tcpProxy(target: { readonly host: string; readonly port: n
     for (const socket of sockets) socket.destroy();
   };
   const server: Server = createServer((client) => {
+    accepted += 1;
     const upstream = connect(target.port, target.host);
     keep(client, () => upstream.destroy());
     keep(upstream, () => client.destroy());
@@ -57,6 +61,9 @@ export async function tcpProxy(target: { readonly host: string; readonly port: n
     port,
     get open() {
       return sockets.size / 2;
+    },
+    get accepted() {
+      return accepted;
     },
     set: (mode) => {
       silent = mode === 'silent';

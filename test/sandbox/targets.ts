@@ -1,0 +1,186 @@
+/**
+ * What an attack is after, all of it real: files outside of every source, other databases of the servers, listeners that count who
+ * comes. Each holds a canary that no statement has in it, or is made to leave a trace that is looked for.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { DuckDBInstance } from '@duckdb/node-api';
+import { extensionFile } from '../../src/extensions/layout.ts';
+import type { TestServer as DatabaseServer, OwnDatabase } from '../support/servers.ts';
+import { tcpProxy } from '../support/tcp-proxy.ts';
+import { makeFolder } from '../support/temp.ts';
+import { EXTENSIONS } from '../workers/worker-harness.ts';
+
+/** What attacks have to know of the targets to name them. */
+export interface Places {
+  /** The folder that no source has, with `canary.txt`, `.csv`, `.json`, `.parquet`, `.sqlite` and `.duckdb` (table `canary`). */
+  readonly folder: string;
+  /** Of the way to a PostgreSQL server, counted, with the database `database` and its table `canary`. */
+  readonly postgres: { readonly port: number; readonly database: string; readonly user: string };
+  readonly mysql: { readonly port: number; readonly database: string; readonly user: string };
+  /** Of an HTTP server that serves the canary as `/canary.csv`. */
+  readonly http: number;
+  /** Of a listener that says nothing. */
+  readonly tcp: number;
+  /** Two texts: where they come out as one, somebody evaluated a text. */
+  readonly halves: readonly [string, string];
+}
+
+export interface Targets {
+  readonly places: Places;
+  /** The databases that the server's own sources are. */
+  readonly own: { readonly postgres: OwnDatabase; readonly mysql: OwnDatabase };
+  /** Folder of a `files` source, and a SQLite file that is one. */
+  readonly files: string;
+  readonly sqlite: string;
+  /** The password of a source. It is wanted as well. */
+  readonly password: string;
+  /** The texts that nobody may get to see. */
+  readonly canaries: readonly string[];
+  /** What somebody touched since the last time. */
+  touched(): Promise<string[]>;
+  close(): Promise<void>;
+}
+
+export async function makeTargets(servers: {
+  readonly postgres: DatabaseServer;
+  readonly mysql: DatabaseServer;
+}): Promise<Targets> {
+  const { path, remove } = await makeFolder();
+  const canary = `canary${randomBytes(8).toString('hex')}`;
+  const password = `word${randomBytes(8).toString('hex')}`;
+  const halves = [`left${randomBytes(4).toString('hex')}`, `right${randomBytes(4).toString('hex')}`] as const;
+  const at = (name: string) => join(path, name);
+  for (const folder of ['closed', 'files']) await mkdir(at(folder));
+  await writeFiles(at('closed'), at('files'), at('shop.sqlite'), canary);
+  const [ownPostgres, ownMysql, postgres, mysql] = await Promise.all([
+    servers.postgres.createDatabase(),
+    servers.mysql.createDatabase(),
+    servers.postgres.createDatabase(),
+    servers.mysql.createDatabase(),
+  ]);
+  await ownPostgres.query("CREATE TABLE shown (a text); INSERT INTO shown VALUES ('shown')");
+  await ownMysql.query('CREATE TABLE shown (a varchar(40))');
+  for (const database of [postgres, mysql]) {
+    await database.query('CREATE TABLE canary (a varchar(40))');
+    await database.query(`INSERT INTO canary VALUES ('${canary}')`);
+  }
+  const doors = {
+    postgres: await countedProxy(servers.postgres),
+    mysql: await countedProxy(servers.mysql),
+    http: await countedHttp(`a\n${canary}\n`),
+    tcp: await countedListener(),
+  };
+  const seen = new Map<string, number>();
+  const contents = await contentsOf(at('closed'));
+  return {
+    places: {
+      folder: at('closed'),
+      postgres: { port: doors.postgres.port, database: postgres.database, user: postgres.user },
+      mysql: { port: doors.mysql.port, database: mysql.database, user: mysql.user },
+      http: doors.http.port,
+      tcp: doors.tcp.port,
+      halves,
+    },
+    own: { postgres: ownPostgres, mysql: ownMysql },
+    files: at('files'),
+    sqlite: at('shop.sqlite'),
+    password,
+    canaries: [canary, password, halves.join('')],
+    touched: async () => {
+      const touched: string[] = [];
+      for (const [name, { count }] of Object.entries(doors)) {
+        if (count() !== (seen.get(name) ?? 0)) touched.push(name);
+        seen.set(name, count());
+      }
+      if ((await contentsOf(at('closed'))) !== contents) touched.push('files');
+      const [trace] = await ownPostgres.query("SELECT to_regclass('trace') AS found");
+      if (trace?.found !== null) touched.push('postgres source');
+      if ((await ownMysql.query("SHOW TABLES LIKE 'trace'")).length > 0) touched.push('mysql source');
+      return touched;
+    },
+    close: async () => {
+      await Promise.all(Object.values(doors).map((door) => door.close()));
+      await Promise.all([ownPostgres, ownMysql, postgres, mysql].map((database) => database.drop()));
+      await remove();
+    },
+  };
+}
+
+async function writeFiles(closed: string, files: string, sqlite: string, canary: string): Promise<void> {
+  await writeFile(join(files, 'shown.csv'), 'a\nshown\n');
+  for (const name of ['canary.txt', 'canary.csv']) await writeFile(join(closed, name), `a\n${canary}\n`);
+  await writeFile(join(closed, 'canary.json'), JSON.stringify({ a: canary }));
+  const instance = await DuckDBInstance.create(':memory:');
+  const connection = await instance.connect();
+  const reader = await connection.runAndReadAll(
+    'SELECT library_version, p.platform FROM pragma_version(), pragma_platform() p',
+  );
+  const [version, platform] = (reader.getRows()[0] ?? []).map(String) as [string, string];
+  const sql = [
+    `COPY (SELECT '${canary}' AS a) TO '${join(closed, 'canary.parquet')}'`,
+    `LOAD '${extensionFile(EXTENSIONS, { version, platform }, 'sqlite_scanner')}'`,
+    `ATTACH '${join(closed, 'canary.sqlite')}' AS one (TYPE sqlite)`,
+    `ATTACH '${join(closed, 'canary.duckdb')}' AS two`,
+    `ATTACH '${sqlite}' AS shop (TYPE sqlite)`,
+    `CREATE TABLE one.canary AS SELECT '${canary}' AS a`,
+    `CREATE TABLE two.canary AS SELECT '${canary}' AS a`,
+    "CREATE TABLE shop.shown AS SELECT 'shown' AS a",
+  ];
+  for (const statement of sql) await connection.run(statement);
+  connection.closeSync();
+  instance.closeSync();
+}
+
+/** Names, sizes and bytes of all files. */
+async function contentsOf(folder: string): Promise<string> {
+  const names = (await readdir(folder)).sort();
+  const files = names.map(async (name) => {
+    const path = join(folder, name);
+    return [name, (await stat(path)).mtimeMs, (await readFile(path)).toString('latin1')];
+  });
+  return JSON.stringify(await Promise.all(files));
+}
+
+interface Counted {
+  readonly port: number;
+  readonly count: () => number;
+  readonly close: () => Promise<unknown>;
+}
+
+/** Whoever comes is counted, and passed on. */
+async function countedProxy(server: DatabaseServer): Promise<Counted> {
+  const proxy = await tcpProxy(server);
+  return { port: proxy.port, count: () => proxy.accepted, close: () => proxy.close() };
+}
+
+async function countedHttp(body: string): Promise<Counted> {
+  const server = createHttpServer((_, response) => response.end(body));
+  return await counted(server);
+}
+
+async function countedListener(): Promise<Counted> {
+  return await counted(createServer());
+}
+
+async function counted(server: Server): Promise<Counted> {
+  let count = 0;
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    count += 1;
+    sockets.add(socket);
+    socket.on('error', () => undefined).on('close', () => sockets.delete(socket));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    count: () => count,
+    close: () => {
+      for (const socket of sockets) socket.destroy();
+      return new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
