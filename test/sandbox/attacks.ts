@@ -75,7 +75,7 @@ export const ATTACKS: readonly Attack[] = [
   }),
   ...tables('Secrets, logs and switches of the instance', {
     duckdb_secrets: ['', 'redact = false'],
-    which_secret: "'s3://canary', 's3'",
+    which_secret: "'{folder}/canary.csv', 's3'",
     duckdb_logs: '',
     duckdb_log_contexts: '',
     duckdb_logs_parsed: "'QueryLog'",
