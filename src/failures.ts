@@ -24,8 +24,10 @@ export const FAILURE_KINDS = {
   SESSION_BUSY: { status: 409, title: 'The session is at another query', retryable: true },
   QUERY_ID_REUSED: { status: 409, title: 'This query_id is taken', retryable: false },
   SESSION_EXPIRED: { status: 410, title: 'The session has ended', retryable: false },
+  LINK_EXPIRED: { status: 410, title: 'The link has expired', retryable: false },
   PAYLOAD_TOO_LARGE: { status: 413, title: 'The request body is too large', retryable: false },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, title: 'The request body has an unknown type', retryable: false },
+  RANGE_NOT_SATISFIABLE: { status: 416, title: 'The file has no such range', retryable: false },
   MEMORY_LIMIT: { status: 422, title: 'The query needed more memory than it may use', retryable: false },
   DISK_LIMIT: { status: 422, title: 'The query needed more disk than it may use', retryable: false },
   QUERY_QUARANTINED: {
@@ -102,7 +104,7 @@ export class Failure extends Error {
 }
 
 /** What a principal was refused. */
-export type Denied = 'function' | 'source' | 'statement' | 'pool' | 'endpoint' | 'host' | 'origin';
+export type Denied = 'function' | 'source' | 'statement' | 'pool' | 'endpoint' | 'host' | 'origin' | 'link';
 
 export function forbidden(kind: Denied, name: string, detail: string): Failure {
   return new Failure('FORBIDDEN', detail, { members: { denied: { kind, name } } });

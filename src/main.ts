@@ -5,6 +5,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
+import { mkdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ActorSystem } from './actors/actor.ts';
 import { toAttachment } from './actors/attachment.ts';
@@ -30,6 +31,8 @@ import type { Config } from './config/schema.ts';
 import { secretsIn } from './config/secret.ts';
 import { CrashLedger } from './crashes/crash-ledger.ts';
 import { Redactor } from './crashes/redact.ts';
+import { Egress } from './egress/egress.ts';
+import { EgressExitError } from './egress/egress-process.ts';
 import { Failure, shuttingDown } from './failures.ts';
 import { createApp } from './http/app.ts';
 import { EventStreams } from './http/event-streams.ts';
@@ -70,6 +73,8 @@ export interface Server {
   readonly url: string;
   /** The workers there are; how chaos reaches them. */
   readonly roster: WorkerRoster;
+  /** What serves finished exports, and makes the links to them. */
+  readonly egress: Egress;
   /** Resolves when some pool takes queries. */
   readonly ready: Promise<void>;
   /** Reads the configuration anew and puts the differences in force. */
@@ -122,6 +127,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
   const queries = queryService({ actors, directory, routerKey, table });
   const isLocal = isLoopback(config.server.host);
   let draining = false;
+  let drainUntil: number | undefined;
   let root: SupervisorHandle | undefined;
   const restarts = new Restarts({ root: () => root, roster, events, clock: actors.clock });
   let address: ListeningAddress | undefined;
@@ -280,6 +286,13 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
   events.on('pool.state', ({ state }) => {
     if (state === 'up') slots.settle();
   });
+  const egress = new Egress({
+    config: () => live.current,
+    folder: await openExportsFolder(config.data_dir),
+    events,
+    onEvent,
+    stopWithinMs: () => Math.max(LAST_WORDS_MS, (drainUntil ?? 0) - actors.clock.now()),
+  });
   const metrics = new Metrics({
     events,
     actors,
@@ -309,6 +322,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
         launches.set(name, launchOf(live.current, settings, folders));
         return launches.get(name) !== before;
       });
+      await egress.reconfigure();
       slots.settle();
       // What waits for a quota may begin now.
       for (const { pool } of pools.statuses())
@@ -435,7 +449,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
       intensity: 5,
       periodMs: 10_000,
       onEvent,
-      children: [telemetry, pools.spec(), slots.spec(), router, http],
+      children: [telemetry, pools.spec(), slots.spec(), router, egress.spec(), http],
     });
   } catch (error) {
     await closeAll();
@@ -448,6 +462,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
   return {
     url: (address as ListeningAddress).url,
     roster,
+    egress,
     ready: new Promise((resolve) => {
       const off = events.on('worker.ready', () => {
         off();
@@ -458,6 +473,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     reload: (trigger) => reloader.reload(trigger),
     stop: async () => {
       draining = true;
+      drainUntil ??= actors.clock.now() + live.current.server.drain_timeout;
       await tree.stop();
       await ended;
     },
@@ -465,11 +481,19 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
   };
 }
 
-/** A worker process that died is what supervision is for; any other child that failed is a defect of ours. */
+/** A process that died is what supervision is for; any other child that failed is a defect of ours. */
 function defectIn(event: SupervisorEvent): unknown {
   if (event.type === 'child_start_failed') return event.reason;
   if (event.type !== 'child_exited' || event.reason.kind !== 'error') return undefined;
-  return event.reason.error instanceof WorkerExitError ? undefined : event.reason.error;
+  const { error } = event.reason;
+  return error instanceof WorkerExitError || error instanceof EgressExitError ? undefined : error;
+}
+
+/** The folder of all exports, as it is on disk: no link is in its path. */
+async function openExportsFolder(dataDir: string): Promise<string> {
+  const folder = join(dataDir, 'exports');
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  return realpath(folder);
 }
 
 /** Whether keys, roles or what principals may do are not what they were. */

@@ -22,7 +22,6 @@ const EFFECTS: readonly (readonly [readonly string[], Effect])[] = [
   [['data_dir'], 'restart_needed'],
   // Whether keys may be done without was checked against the address in the file, which is not the one that is listened on.
   [['auth', 'mode'], 'restart_needed'],
-  [['exports', 'egress'], 'restart_needed'],
   [['reload', 'watch'], 'restart_needed'],
   [['telemetry', 'otlp_endpoint'], 'restart_needed'],
   [['sources'], 'new_version'],
@@ -60,7 +59,6 @@ export function withoutRestartNeeded(before: Config, after: Config): Config {
     data_dir: before.data_dir,
     auth: { ...after.auth, mode: before.auth.mode },
     reload: before.reload,
-    exports: { ...after.exports, egress: before.exports.egress },
     telemetry: { ...after.telemetry, otlp_endpoint: before.telemetry.otlp_endpoint },
   };
 }

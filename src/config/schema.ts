@@ -80,7 +80,15 @@ export const configSchema = section({
   exports: section({
     /** Milliseconds. */
     retention: duration().prefault('24h'),
-    egress: section({ port: port(0).default(8481) }),
+    /** Where finished files are downloaded from. */
+    egress: section({
+      /** Null for `server.host`. */
+      host: host().nullable().default(null),
+      /** 0 picks a free one. */
+      port: port(0).default(8481),
+      /** What the links begin with where a proxy stands in front; null for where it listens. */
+      url: url().nullable().default(null),
+    }),
   }),
   /** Bytes: the sum of all hard limits stays within it. */
   budget: section({ memory: size().prefault('8GB') }),

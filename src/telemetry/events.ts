@@ -5,6 +5,7 @@
 import type { PoolState } from '../actors/pool-status.ts';
 import type { ConfigChange } from '../config/changes.ts';
 import type { ConfigProblem } from '../config/problems.ts';
+import type { EgressExit } from '../egress/egress-process.ts';
 import type { FailureCode } from '../failures.ts';
 import type { AuthFailure } from '../http/auth.ts';
 import type { ReloadTrigger } from '../reload.ts';
@@ -137,6 +138,14 @@ export interface ServerEvents {
   'source.silent': { readonly source: string; readonly retryAfterMs: number };
   /** It answers again. */
   'source.answers': { readonly source: string };
+  /** The process that serves exports takes requests. */
+  'egress.started': {
+    readonly incarnation: number;
+    readonly pid: number | undefined;
+    readonly url: string;
+    readonly startMs: number;
+  };
+  'egress.exited': EgressExit & { readonly incarnation: number };
   supervisor: SupervisorEvent;
   /** Somebody wants a part of the tree to begin anew; `incarnation` is the one that ends. */
   'restart.requested': { readonly path: string; readonly incarnation: number; readonly requestedBy: string };

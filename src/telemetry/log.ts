@@ -171,6 +171,27 @@ export function logEvents(events: Events, log: Logger, { slowQueryMs, redact }: 
     events.on('session.ended', ({ sessionId, owner, why }) =>
       log.info({ event: 'session.ended', session_id: sessionId, owner, why }, 'session ended'),
     ),
+    events.on('egress.started', ({ incarnation, pid, url, startMs }) =>
+      log.info(
+        { event: 'egress.started', incarnation, pid, url, start_ms: Math.round(startMs) },
+        'egress started',
+      ),
+    ),
+    events.on('egress.exited', (exited) => {
+      const line = {
+        event: 'egress.exited',
+        incarnation: exited.incarnation,
+        pid: exited.pid,
+        cause: exited.cause,
+        signal: exited.signal,
+        exit_code: exited.exitCode,
+        uptime_ms: Math.round(exited.uptimeMs),
+        detail: exited.detail === undefined ? undefined : redact(exited.detail),
+        last_lines: exited.lastLines.map(redact),
+      };
+      if (exited.cause === 'shutdown') log.info(line, 'egress exited');
+      else log.warn(line, 'egress exited');
+    }),
     events.on('source.credentials', ({ source, version, principal }) =>
       log.info({ event: 'source.credentials', source, version, principal }, 'credentials replaced'),
     ),

@@ -79,6 +79,19 @@ const TRANSLATIONS: {
   'source.credentials': ({ source, version, principal }) => ({ source, version, principal }),
   'source.silent': ({ source, retryAfterMs }) => ({ source, retry_after_ms: retryAfterMs }),
   'source.answers': ({ source }) => ({ source }),
+  'egress.started': ({ incarnation, pid, startMs }) => ({
+    incarnation,
+    pid: pid ?? null,
+    start_ms: Math.round(startMs),
+  }),
+  'egress.exited': ({ incarnation, pid, cause, signal, exitCode, uptimeMs }) => ({
+    incarnation,
+    pid: pid ?? null,
+    cause,
+    signal: signal ?? null,
+    exit_code: exitCode ?? null,
+    uptime_ms: Math.round(uptimeMs),
+  }),
   'session.ended': ({ sessionId, owner, why }) => ({ session_id: sessionId, owner, why }),
   // Counted: strangers could flood the stream.
   'auth.failed': undefined,

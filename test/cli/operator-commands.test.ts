@@ -64,6 +64,7 @@ describe('duckcoop tree', () => {
       '│     └─ queue',
       '├─ sessions',
       '├─ query-router',
+      '├─ egress',
       '└─ http',
     ]);
   });

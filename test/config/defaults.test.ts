@@ -66,7 +66,7 @@ const DEFAULTS = {
     disk_limit: 2e9,
   },
   results: { retention: 3_600_000, disk_limit: 4_000_000_000 },
-  exports: { retention: 86_400_000, egress: { port: 8481 } },
+  exports: { retention: 86_400_000, egress: { host: null, port: 8481, url: null } },
   budget: { memory: 8e9 },
   auth: { mode: 'none', principals: {} },
   limits: {

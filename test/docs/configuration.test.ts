@@ -51,7 +51,9 @@ const DEFAULTS = (() => {
 })();
 
 /** The tables of keys that stand for themselves; sources have their own, by kind. */
-const DESCRIBED = ['## Server', '## Pools', '## Crashes', '## Quotas', '## Sessions'].flatMap(rows);
+const DESCRIBED = ['## Server', '## Pools', '## Crashes', '## Quotas', '## Sessions', '## Exports'].flatMap(
+  rows,
+);
 
 const NOT_IN_EFFECT = MARKDOWN.slice(MARKDOWN.indexOf('## Not in effect yet'));
 const isNotYet = (path: string) =>

@@ -108,6 +108,8 @@ const MEMBERS: Readonly<Record<FailureCode, z.ZodRawShape>> = {
   FORBIDDEN: { denied: z.looseObject({ kind: text, name: z.string() }) },
   NOT_FOUND: {},
   METHOD_NOT_ALLOWED: {},
+  LINK_EXPIRED: {},
+  RANGE_NOT_SATISFIABLE: {},
   NOT_ACCEPTABLE: {},
   QUERY_CANCELLED: { cancelled_by: text },
   RESULT_NOT_READY: {},
