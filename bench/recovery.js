@@ -29,7 +29,7 @@ for (const [size, reserve] of [
   const pool = `{ size: ${size}, reserve: ${reserve}, threads: 1, restart: ${restart} }`;
   writeFileSync(
     config,
-    `pools: { interactive: ${pool} }\nretry: { max: 0 }\nquarantine: { crashes: 1000000 }\n`,
+    `pools: { interactive: ${pool} }\nsessions: { spare: 0 }\nretry: { max: 0 }\nquarantine: { crashes: 1000000 }\n`,
   );
   const serve = [join(here, '../bin/duckcoop.js'), 'serve', '--config', config, '--port', '0'];
   const server = await start('duckcoop', serve, folder);

@@ -53,7 +53,7 @@ async function unfinishedOf(server: Server, run: string, signal?: AbortSignal): 
 
 /** Nothing runs, and there are as many workers as there were, all of them with nothing to do. */
 export function isQuiet(now: Footprint, before: Footprint): boolean {
-  const isRested = ({ state }: WorkerView) => state === 'idle' || state === 'reserve';
+  const isRested = ({ state }: WorkerView) => ['idle', 'reserve', 'spare'].includes(state);
   return now.unfinished === 0 && now.workers.length >= before.workers.length && now.workers.every(isRested);
 }
 
