@@ -314,7 +314,9 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     apply: async (before) => {
       // Whoever reads one has shown a key that may be worth nothing by now, and can show it again.
       if (changesKeys(before, live.current)) eventStreams?.disconnect();
-      for (const name of revoked(before, live.current)) void sessions.endSessionsOf(name).catch(onFault);
+      const gone = revoked(before, live.current);
+      if (gone.size > 0) directory.whereis(routerKey)?.tell({ type: 'revoke', principals: gone });
+      for (const name of gone) void sessions.endSessionsOf(name).catch(onFault);
       redactor.learn(secretsIn(live.current));
       log.level = live.current.telemetry.log_level;
       await pools.reconfigure(live.current.pools, (name, settings) => {

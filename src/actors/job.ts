@@ -9,6 +9,8 @@ import type { QueryProgress } from './query.ts';
 export interface ResultSink {
   /** Bytes have reached the client: no other attempt can take the place of this one. */
   readonly committed: boolean;
+  /** Bytes of the result that have been handed to the client's connection, before any compression. */
+  readonly delivered: number;
   /** Where there is no room for more: resolves when there is, and never rejects. */
   write(bytes: Uint8Array): Promise<void> | undefined;
   /** The attempt that wrote so far is void. */

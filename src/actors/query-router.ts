@@ -56,6 +56,8 @@ export type QueryRouterMessage =
       /** Told once the query has really stopped; undefined for an id that is unknown, or not the principal's to see. */
       readonly reply: (outcome: CancelOutcome | undefined) => void;
     }
+  /** What these principals have waiting or running is to stop: the key it came with, or what that allowed, is not what it was. */
+  | { readonly type: 'revoke'; readonly principals: ReadonlySet<string> }
   /** The client of this submission is gone; another one that was refused for the same id is none of it. */
   | { readonly type: 'abandon'; readonly request: QueryRequest; readonly cancelledBy: string }
   | { readonly type: 'holder-gone'; readonly holder: AnyActorRef }
@@ -109,6 +111,9 @@ export function queryRouter(options: QueryRouterOptions): Omit<ActorOptions<Quer
   };
 }
 
+/** Who cancels the queries of a principal whose key or rights have changed. */
+const REVOKED = 'a reload that changed the key or the rights of its principal';
+
 class QueryRouter {
   readonly #options: QueryRouterOptions;
   readonly #context: ActorContext<QueryRouterMessage>;
@@ -137,6 +142,9 @@ class QueryRouter {
         return;
       case 'abandon':
         this.#abandon(message.request, message.cancelledBy);
+        return;
+      case 'revoke':
+        this.#revoke(message.principals);
         return;
       case 'turn-away':
         this.failUnfinished(shuttingDown(), message.kept);
@@ -315,7 +323,8 @@ class QueryRouter {
     if (kept !== undefined) kept.truncated = end.truncated;
     record.rows = end.rows;
     record.bytes = end.bytes;
-    this.#options.delivered(record.pending.request, end.bytes);
+    // What is kept has gone to nobody yet: each fetch is a query of its own, and counts.
+    if (kept === undefined) this.#options.delivered(record.pending.request, end.bytes);
     const totalMs = this.#context.system.clock.now() - record.receivedAt;
     this.#settle(record, 'succeeded', {
       body: [],
@@ -390,6 +399,12 @@ class QueryRouter {
     if (pending?.request === request) stopJob(pending, cancelledBy);
   }
 
+  #revoke(principals: ReadonlySet<string>): void {
+    for (const { principal, pending } of this.#options.table.unfinished()) {
+      if (pending !== undefined && principals.has(principal)) stopJob(pending, REVOKED);
+    }
+  }
+
   #watch({ holder }: Job): void {
     if (holder === undefined || this.#watched.has(holder)) return;
     this.#watched.add(holder);
@@ -416,6 +431,7 @@ class QueryRouter {
     if (outcome instanceof Failure) {
       record.failure = outcome;
       record.kept?.result.drop();
+      this.#countCut(record, pending);
     }
     this.#options.table.retire(record);
     this.#options.onEnd(pending.job, outcome instanceof Failure ? outcome : undefined);
@@ -441,6 +457,14 @@ class QueryRouter {
       error: outcome instanceof Failure ? outcome.cause : undefined,
     });
     this.#sayIdle();
+  }
+
+  /** A stream that was cut has gone to its client as far as it came. */
+  #countCut(record: QueryRecord, { request, job }: PendingQuery): void {
+    const { delivered } = job.sink;
+    if (delivered === 0) return;
+    record.bytes = delivered;
+    this.#options.delivered(request, delivered);
   }
 
   #awaitEnd(queryId: string, reply: () => void): void {

@@ -87,6 +87,7 @@ export function isVacant({ kept, state, attempts, failure }: QueryRecord): boole
 /** A result that is sent whole: bounded by the `maxBytes` of its statement. */
 class BufferSink implements ResultSink {
   readonly committed = false;
+  readonly delivered = 0;
   #pieces: Uint8Array[] = [];
 
   write(bytes: Uint8Array): undefined {

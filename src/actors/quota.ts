@@ -7,7 +7,7 @@
  * | `concurrent`   | its queries wait, while others' begin                                 |
  * | `queued`       | `QUOTA_EXCEEDED`                                                      |
  * | `per_minute`   | `QUOTA_EXCEEDED`, with the time after which there is room             |
- * | `result_bytes` | the same; a result that has begun is sent to its end, and counts then |
+ * | `result_bytes` | the same; a result that has begun is sent to its end, and counts then: a stream that was cut, as far as it came |
  *
  * Pure: `now` is passed in, on the clock of the actors.
  */
@@ -57,7 +57,7 @@ export class Quotas {
     return undefined;
   }
 
-  /** A query has ended, and so many bytes of its result have gone to the client. */
+  /** A query has ended, well or not, and so many bytes of its result have gone to the client. */
   delivered(principal: PrincipalIdentity, bytes: number, now: number): void {
     const limit = limitOf(this.#limits(), principal, 'result_bytes');
     if (limit === undefined || bytes === 0) return;

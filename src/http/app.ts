@@ -36,13 +36,23 @@ export function createApp(services: HttpServices): Koa {
   });
   app.use(async (ctx) => {
     const startedAt = services.onRequest === undefined ? 0 : performance.now();
-    const exchange: ExchangeState = { ctx, parameters: {}, principal: NOBODY, queryId: undefined };
+    const exchange: ExchangeState = {
+      ctx,
+      parameters: {},
+      principal: NOBODY,
+      queryId: undefined,
+      requireStillAdmitted: () => undefined,
+    };
     let match: RouteMatch | undefined;
     try {
       const path = pathOf(ctx);
       match = routes.find(path);
+      const keys = services.auth();
       const { route, parameters } = admit(exchange, match, path, authenticate, services);
       exchange.parameters = parameters;
+      exchange.requireStillAdmitted = () => {
+        if (services.auth() !== keys) admit(exchange, match, path, authenticate, services);
+      };
       const handled = handlerOf(route, ctx)(exchange);
       if (handled !== undefined) await handled;
     } catch (error) {

@@ -37,7 +37,7 @@ export function addChaosRoutes(routes: RouteTable, chaos: ChaosService): void {
       async POST(exchange) {
         refuseQueryString(exchange);
         chaos.requireEnabled();
-        const text = (await readBody(exchange.ctx.req, MAX_BODY)).toString();
+        const text = (await readBody(exchange, MAX_BODY)).toString();
         const order = orderSchema.safeParse(parseJson(text));
         if (!order.success) throw invalidRequest(toRequestErrors(order.error, ['target', 'fault']));
         const { target, fault } = order.data;

@@ -18,6 +18,11 @@ export interface Exchange {
   readonly parameters: Readonly<Record<string, string>>;
   /** Whoever sent the request; nobody in particular where the route is open. */
   readonly principal: Principal;
+  /**
+   * To be called once a body is here: throws where its sender may not do this any more, for the key may have been revoked
+   * while the body came.
+   */
+  readonly requireStillAdmitted: () => void;
   /** Set by the handlers of queries as soon as they know it; goes out as `X-Query-Id`, with failures too. */
   queryId: string | undefined;
 }

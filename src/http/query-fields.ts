@@ -5,8 +5,8 @@
  */
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
-import type { Context } from 'koa';
 import { Failure } from '../failures.ts';
+import type { Exchange } from './exchange.ts';
 import { invalidRequest, type RequestError } from './invalid-request.ts';
 import { parseJson } from './json.ts';
 import { isRepeated } from './repeated-header.ts';
@@ -24,9 +24,10 @@ const SQL_TYPES = new Set(['application/sql', 'text/plain']);
 const TYPES_SAID = 'application/json, application/sql or text/plain, in UTF-8';
 
 /** Rejects with `UNSUPPORTED_MEDIA_TYPE`, `PAYLOAD_TOO_LARGE`, `INVALID_REQUEST`, and `ClientGone`. */
-export async function readQueryFields(ctx: Context, maxBodyBytes: number): Promise<QueryFields> {
+export async function readQueryFields(exchange: Exchange, maxBodyBytes: number): Promise<QueryFields> {
+  const { ctx } = exchange;
   const type = mediaType(ctx.req);
-  const text = decode(await readBody(ctx.req, maxBodyBytes));
+  const text = decode(await readBody(exchange, maxBodyBytes));
   if (SQL_TYPES.has(type)) return fieldsOfQueryString(ctx.querystring, text);
   if (ctx.querystring !== '') {
     throw invalidRequest([

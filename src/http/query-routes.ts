@@ -65,7 +65,7 @@ export function addQueryRoutes(routes: RouteTable, services: HttpServices): void
     {
       async POST(exchange) {
         begin(exchange);
-        await run(exchange, await readQueryFields(exchange.ctx, limits.maxBodyBytes), false);
+        await run(exchange, await readQueryFields(exchange, limits.maxBodyBytes), false);
       },
       async GET(exchange) {
         begin(exchange);
@@ -78,7 +78,7 @@ export function addQueryRoutes(routes: RouteTable, services: HttpServices): void
   routes.add('/v1/queries', {
     async POST(exchange) {
       begin(exchange);
-      const fields = await readQueryFields(exchange.ctx, limits.maxBodyBytes);
+      const fields = await readQueryFields(exchange, limits.maxBodyBytes);
       const chooseFormat = (asked: Format | undefined) => asked ?? 'json';
       const { request, wait } = parseFor(exchange, fields, { chooseFormat });
       if (wait !== undefined) throw misplacedWait('the reply comes at once');

@@ -17,9 +17,18 @@ export class ClientGone extends Error {
 
 /**
  * The bytes of the body. Rejects with `PAYLOAD_TOO_LARGE` as soon as `maxBytes` are passed or announced, the rest
- * left unread, and with {@link ClientGone}.
+ * left unread, with {@link ClientGone}, and with what admission says where the sender's key was revoked while it sent.
  */
-export function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+export async function readBody(
+  { ctx, requireStillAdmitted }: Pick<Exchange, 'ctx' | 'requireStillAdmitted'>,
+  maxBytes: number,
+): Promise<Buffer> {
+  const body = await read(ctx.req, maxBytes);
+  requireStillAdmitted();
+  return body;
+}
+
+function read(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const announced = request.headers['content-length'];
   if (announced !== undefined && Number(announced) > maxBytes) return Promise.reject(tooLarge(maxBytes));
   return new Promise((resolve, reject) => {
@@ -50,8 +59,8 @@ export function readBody(request: IncomingMessage, maxBytes: number): Promise<Bu
 }
 
 /** For routes that take no fields: `{}` is as good as nothing, and what says more would be ignored, which a typo never is. */
-export async function refuseBody({ ctx }: Exchange): Promise<void> {
-  const text = (await readBody(ctx.req, MAX_NEEDLESS_BODY)).toString();
+export async function refuseBody(exchange: Exchange): Promise<void> {
+  const text = (await readBody(exchange, MAX_NEEDLESS_BODY)).toString();
   if (text.trim() === '') return;
   const value = parseJson(text);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {

@@ -87,7 +87,7 @@ async function read<Schema extends z.ZodObject>(
   exchange: Exchange,
   schema: Schema,
 ): Promise<z.output<Schema>> {
-  const text = (await readBody(exchange.ctx.req, MAX_BODY)).toString();
+  const text = (await readBody(exchange, MAX_BODY)).toString();
   const result = schema.safeParse(text.trim() === '' ? {} : parseJson(text));
   if (!result.success) throw invalidRequest(toRequestErrors(result.error, Object.keys(schema.shape)));
   return result.data;

@@ -55,8 +55,8 @@ export function addSourceRoutes(routes: RouteTable, sources: SourceService): voi
 const MAX_CREDENTIALS = 64_000;
 
 /** Says nothing of what was sent but that it is no JSON: the parser's own words hold a piece of it. */
-async function readCredentials({ ctx }: Exchange): Promise<unknown> {
-  const text = (await readBody(ctx.req, MAX_CREDENTIALS)).toString();
+async function readCredentials(exchange: Exchange): Promise<unknown> {
+  const text = (await readBody(exchange, MAX_CREDENTIALS)).toString();
   try {
     return JSON.parse(text);
   } catch {

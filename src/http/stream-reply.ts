@@ -64,6 +64,10 @@ export class StreamReply implements ResultSink {
     return this.#begun;
   }
 
+  get delivered(): number {
+    return this.#sent;
+  }
+
   write(bytes: Uint8Array): Promise<void> | undefined {
     if (this.#discarding) return undefined;
     if (this.#begun) return this.#send(bytes);

@@ -126,6 +126,7 @@ interface Surroundings {
 export class StoredResult implements ResultSink {
   /** Nobody has seen any of it: another attempt can always take the place of one. */
   readonly committed = false;
+  readonly delivered = 0;
   /** Of the file. */
   readonly path: string;
   /** Bytes that it may have. */
