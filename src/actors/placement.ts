@@ -52,6 +52,7 @@ export function placeQuery(request: QueryRequest, config: PlacementConfig): Plac
       write,
       owner: principal.name,
       ...(request.attachAnew === true ? { attachAnew: true } : {}),
+      ...(request.allViews === true ? { allViews: true } : {}),
       ...(output === undefined ? {} : { output }),
       ...(kept === undefined ? {} : { kept }),
       ...(params === undefined ? {} : { params: params as never }),

@@ -24,6 +24,8 @@ export interface QueryRequest {
   readonly sources: readonly string[];
   /** They are connected to, whatever a worker has kept of them. */
   readonly attachAnew?: boolean;
+  /** Every view of its sources is there, be it named or not. */
+  readonly allViews?: boolean;
   readonly pool: string | undefined;
   /** The session it runs in. */
   readonly session?: string | undefined;

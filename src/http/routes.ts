@@ -93,6 +93,7 @@ export class RouteTable {
 function toRegExp(pattern: string): RegExp {
   const expression = pattern
     .replaceAll('.', '\\.')
+    .replaceAll(/\{(\w+)\}(?=\\\.)/g, '(?<$1>[^/.]+)')
     .replaceAll(/\{(\w+)\}/g, '(?<$1>[^/]+)')
     .replaceAll(/\{\+(\w+)\}/g, '(?<$1>[^/]+(?:/[^/]+)*)');
   return new RegExp(`^${expression}$`);

@@ -22,6 +22,28 @@ export interface SourceView {
   readonly kind: string;
 }
 
+/** A table of a source, or a view. */
+export interface TableRow {
+  readonly schema: string;
+  readonly name: string;
+  readonly kind: 'table' | 'view';
+  /** What it is called in a statement, quoted. */
+  readonly sql: string;
+}
+
+export interface TablePage {
+  readonly tables: readonly TableRow[];
+  /** Continues the listing; undefined at its end. */
+  readonly next: string | undefined;
+}
+
+export interface ColumnView {
+  readonly name: string;
+  /** DuckDB's. */
+  readonly type: string;
+  readonly nullable: boolean;
+}
+
 export interface SourceService {
   /** Those that the principal may use, in the order of the configuration. */
   list(principal: Principal): readonly SourceView[];
@@ -38,6 +60,18 @@ export interface SourceService {
   ): Promise<{ readonly version: number }>;
   /** Connects, and says how long that took. Rejects with a `Failure`, `SOURCE_UNAVAILABLE` for the most part. */
   check(alias: string, principal: Principal): Promise<{ readonly ok: true; readonly ms: number }>;
+  /** Rejects with `NOT_FOUND` for a source that is not there, and as a query does. */
+  tables(
+    alias: string,
+    page: { readonly limit: number; readonly cursor: string | undefined },
+    principal: Principal,
+  ): Promise<TablePage>;
+  /** Rejects with `NOT_FOUND` for a source or a table that is not there, and as a query does. */
+  columns(
+    alias: string,
+    table: { readonly schema: string; readonly name: string },
+    principal: Principal,
+  ): Promise<{ readonly sql: string; readonly columns: readonly ColumnView[] }>;
 }
 
 /** What a client may say of a session; times in milliseconds, sizes in bytes. */

@@ -1,11 +1,13 @@
 /**
  * `/v1/sources`: what a query may name in `sources`, and whether it can be reached.
  */
+import { z } from 'zod';
 import { Failure } from '../failures.ts';
 import { requireSource } from '../principal.ts';
 import { type Exchange, replyJson } from './exchange.ts';
 import { invalidRequest } from './invalid-request.ts';
-import { readBody } from './request-body.ts';
+import { pageLimit, readParameters } from './parameters.ts';
+import { readBody, refuseBody } from './request-body.ts';
 import { type RouteTable, refuseQueryString } from './routes.ts';
 import type { SourceService } from './services.ts';
 
@@ -38,6 +40,29 @@ export function addSourceRoutes(routes: RouteTable, sources: SourceService): voi
     { access: 'operator' },
   );
 
+  routes.add('/v1/sources/{alias}/tables', {
+    async GET(exchange) {
+      const { limit, cursor } = readParameters(exchange.ctx.querystring, pageSchema);
+      const { parameters, principal } = exchange;
+      const alias = parameters.alias ?? '';
+      requireSource(principal, alias);
+      const { tables, next } = await sources.tables(alias, { limit, cursor }, principal);
+      replyJson(exchange, { alias, tables, next: next ?? null });
+    },
+  });
+
+  // The first dot that is not encoded ends the schema: `main.a%2Eb` and `main.a.b` are one table.
+  routes.add('/v1/sources/{alias}/tables/{schema}.{table}', {
+    async GET(exchange) {
+      refuseQueryString(exchange);
+      const { parameters, principal } = exchange;
+      const { alias = '', schema = '', table: name = '' } = parameters;
+      requireSource(principal, alias);
+      const { sql, columns } = await sources.columns(alias, { schema, name }, principal);
+      replyJson(exchange, { alias, schema, name, sql, columns });
+    },
+  });
+
   routes.add('/v1/sources/{alias}/check', {
     async POST(exchange) {
       refuseQueryString(exchange);
@@ -46,11 +71,14 @@ export function addSourceRoutes(routes: RouteTable, sources: SourceService): voi
       // Before anything else: whether there is one that it may not use is not its to know.
       requireSource(principal, alias);
       if (!sources.has(alias)) throw new Failure('NOT_FOUND', `There is no source ${JSON.stringify(alias)}.`);
+      await refuseBody(exchange);
       const { ms } = await sources.check(alias, principal);
       replyJson(exchange, { alias, ok: true, ms: Math.round(ms) });
     },
   });
 }
+
+const pageSchema = z.strictObject({ limit: pageLimit(), cursor: z.string().optional() });
 
 const MAX_CREDENTIALS = 64_000;
 

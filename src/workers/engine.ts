@@ -366,7 +366,8 @@ export class Engine {
     watch: SourceWatch,
   ): Promise<Lease> {
     const { instances } = this.#options;
-    const { kept, attachments, owner, attachAnew = false, memoryLimit, threads, sql, output } = statement;
+    const { kept, attachments, owner, attachAnew = false, allViews = false } = statement;
+    const { memoryLimit, threads, sql, output } = statement;
     if (kept !== undefined) {
       return instances.leaseScratch({ path: kept.path, readOnly: true }).then((lease) => {
         onConnection(lease.connection);
@@ -376,7 +377,7 @@ export class Engine {
     const copies = output !== undefined && mayRunBesidePipe(sql);
     const connecting: LeaseRequest['connecting'] = (source, work) => watch.connecting(source, work);
     return instances.lease({
-      ...{ attachments, owner, attachAnew, memoryLimit, threads, sql, copies },
+      ...{ attachments, owner, attachAnew, allViews, memoryLimit, threads, sql, copies },
       onConnection,
       connecting,
     });

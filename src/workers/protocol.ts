@@ -203,6 +203,8 @@ const run = z.strictObject({
   owner: name.optional(),
   /** Its sources are connected to, whatever is kept. */
   attachAnew: z.boolean().optional(),
+  /** Every view of a folder is made, be it named or not. */
+  allViews: z.boolean().optional(),
   memoryLimit: count.optional(),
   threads: count.min(1).optional(),
   /** Statements other than reads are allowed. */

@@ -27,6 +27,8 @@ export class WebGateway {
   /** URLs by password. */
   readonly #passes = new Map<string, string>();
   #listening: Promise<number> | undefined;
+  /** The last thing that went wrong, by URL: DuckDB's client is told no more than a status. */
+  readonly #failures = new Map<string, string>();
 
   constructor() {
     this.#server = createServer((incoming, response) => this.#forward(incoming, response));
@@ -41,12 +43,13 @@ export class WebGateway {
     const known = [...this.#passes].find(([, other]) => other === url);
     const password = known?.[0] ?? randomBytes(16).toString('hex');
     this.#passes.set(password, url);
+    this.#failures.delete(url);
     return { proxy: `http://127.0.0.1:${port}`, user: USER, password };
   }
 
-  async close(): Promise<void> {
-    this.#server.closeAllConnections();
-    await new Promise((resolve) => this.#server.close(resolve));
+  /** What went wrong last on the way to the source, in words of ours; undefined where nothing did. */
+  failureOf(url: string): string | undefined {
+    return this.#failures.get(url);
   }
 
   #listen(): Promise<number> {
@@ -69,6 +72,7 @@ export class WebGateway {
     const prefix = this.#prefixOf(incoming);
     const target = incoming.url ?? '';
     if (prefix === undefined || !isBelow(target, prefix)) {
+      if (prefix !== undefined) this.#failures.set(prefix, ASTRAY);
       response.writeHead(403, 'Not below the source').end();
       return;
     }
@@ -81,6 +85,8 @@ export class WebGateway {
         path: target.slice(url.origin.length),
       },
       (answer) => {
+        const status = answer.statusCode ?? 502;
+        if (status >= 400) this.#failures.set(prefix, `its server answered with (HTTP ${status})`);
         response.writeHead(answer.statusCode ?? 502, answer.headers);
         answer.pipe(response);
         answer.on('error', () => response.destroy());
@@ -89,8 +95,9 @@ export class WebGateway {
     for (const [name, value] of Object.entries(incoming.headers))
       if (value !== undefined && !HOP_HEADERS.includes(name)) outgoing.setHeader(name, value);
     outgoing.on('error', ({ code }: NodeJS.ErrnoException) => {
+      this.#failures.set(prefix, unreached(code));
       if (response.headersSent) response.destroy();
-      else response.writeHead(502, `Cannot connect ${code ?? ''}`.trim()).end();
+      else response.writeHead(502, 'Cannot connect').end();
     });
     response.on('close', () => outgoing.destroy());
     incoming.pipe(outgoing);
@@ -102,6 +109,7 @@ export class WebGateway {
     const url = prefix === undefined ? undefined : new URL(prefix);
     const port = url?.port || '443';
     if (url?.protocol !== 'https:' || incoming.url?.toLowerCase() !== `${url.hostname}:${port}`) {
+      if (prefix !== undefined) this.#failures.set(prefix, ASTRAY);
       client.end('HTTP/1.1 403 Not below the source\r\n\r\n');
       return;
     }
@@ -110,13 +118,23 @@ export class WebGateway {
       server.pipe(client);
       client.pipe(server);
     });
-    server.on('error', ({ code }: NodeJS.ErrnoException) =>
-      client.end(`HTTP/1.1 502 Cannot connect ${code ?? ''}\r\n\r\n`),
-    );
+    server.on('error', ({ code }: NodeJS.ErrnoException) => {
+      if (prefix !== undefined) this.#failures.set(prefix, unreached(code));
+      client.end('HTTP/1.1 502 Cannot connect\r\n\r\n');
+    });
     client.on('close', () => server.destroy());
     server.on('close', () => client.destroy());
   }
 }
+
+const ASTRAY = 'its server redirects to what is not below the source';
+
+function unreached(code: string | undefined): string {
+  return `its server cannot be reached (${code ?? 'it broke off'})`;
+}
+
+/** Of the worker: it listens once a web server is a source of some statement. */
+export const webGateway = new WebGateway();
 
 /** Of a redirect as well: it may have parameters, of which the server that sent it knows. */
 function isBelow(target: string, prefix: string): boolean {

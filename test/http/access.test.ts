@@ -23,6 +23,8 @@ const EXPECTED: Readonly<Record<string, Access>> = {
   '/v1/sources': 'key',
   '/v1/sources/{alias}/check': 'key',
   '/v1/sources/{alias}/credentials': 'operator',
+  '/v1/sources/{alias}/tables': 'key',
+  '/v1/sources/{alias}/tables/{schema}.{table}': 'key',
   '/metrics': 'operator',
   '/v1/chaos': 'operator',
   '/v1/crashes': 'operator',

@@ -186,6 +186,8 @@ export async function openEdge(options: EdgeOptions = {}): Promise<Edge> {
       has: (alias) => known.some((source) => source.alias === alias),
       check: async () => ({ ok: true, ms: 3.7 }),
       replaceCredentials: async () => ({ version: 2 }),
+      tables: async () => ({ tables: [], next: undefined }),
+      columns: async () => ({ sql: '', columns: [] }),
       ...options.sources,
     },
     // What sessions do is held on the real server.

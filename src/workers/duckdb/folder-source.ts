@@ -19,7 +19,12 @@ interface FileView extends SourceView {
 
 type Folder = Extract<Attachment, { kind: 'files' }>;
 
-export async function attachFolder(connection: DuckDBConnection, source: Folder, sql: string): Promise<void> {
+/** Makes its views: where there are many only those that `sql` names, if there is one. */
+export async function attachFolder(
+  connection: DuckDBConnection,
+  source: Folder,
+  sql: string | undefined,
+): Promise<void> {
   const root = await realpath(source.path).catch((error: NodeJS.ErrnoException) => {
     throw unavailable(source, `the folder cannot be read (${error.code})`);
   });
@@ -28,8 +33,8 @@ export async function attachFolder(connection: DuckDBConnection, source: Folder,
   });
   const views = [...source.views.map((view) => configuredView(root, source, view)), ...found];
   for (const view of views) {
-    const named = isNamedIn(sql, view.name);
-    if (!named && views.length > EAGER_VIEWS) continue;
+    const named = sql !== undefined && isNamedIn(sql, view.name);
+    if (!named && sql !== undefined && views.length > EAGER_VIEWS) continue;
     try {
       await createView(connection, source.alias, view);
     } catch (error) {

@@ -52,6 +52,8 @@ export interface LeaseRequest {
   readonly owner: string | undefined;
   /** Connects to its sources, whatever is kept. */
   readonly attachAnew: boolean;
+  /** Makes every view of a folder. */
+  readonly allViews: boolean;
   /** Undefined where the worker's own limits do. */
   readonly memoryLimit: number | undefined;
   readonly threads: number | undefined;

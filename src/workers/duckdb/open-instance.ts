@@ -11,7 +11,7 @@ import { DuckDBInstance } from './binding.ts';
 import { readDuckDBError } from './duckdb-error.ts';
 import { KEEPS_COUNT } from './progress.ts';
 import { globLiteral, literal } from './quote.ts';
-import { remotePrefixOf } from './remote-sources.ts';
+import { remotePrefixOf } from './remote-kinds.ts';
 
 export interface OpenInstance {
   readonly instance: DuckDBInstance;

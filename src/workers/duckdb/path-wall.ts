@@ -14,8 +14,8 @@ import {
   splitBeforeQuery,
 } from './path-places.ts';
 import { Refusal } from './refusal.ts';
+import { remotePrefixOf } from './remote-kinds.ts';
 import { isRemotePath, type RemotePrefix, remotePathProblem } from './remote-paths.ts';
-import { remotePrefixOf } from './remote-sources.ts';
 import { BEFORE_OBJECT, type Head, tokens } from './sql-text.ts';
 import { syntaxTree } from './syntax-tree.ts';
 

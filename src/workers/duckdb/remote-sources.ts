@@ -5,25 +5,12 @@
 import { access, constants } from 'node:fs/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Attachment } from '../protocol.ts';
-import { WebGateway } from '../web-gateway.ts';
+import { webGateway } from '../web-gateway.ts';
 import { isNamedIn, readerOf, type SourceView } from './file-views.ts';
 import { identifier, literal } from './quote.ts';
 import { Refusal } from './refusal.ts';
-import type { RemotePrefix } from './remote-paths.ts';
+import { type Bucket, isRemote, type RemoteSource, type Site } from './remote-kinds.ts';
 import { unavailable } from './source-failure.ts';
-
-type Bucket = Extract<Attachment, { kind: 's3' }>;
-type Site = Extract<Attachment, { kind: 'http' }>;
-export type RemoteSource = Bucket | Site;
-
-export function isRemote(source: Attachment): source is RemoteSource {
-  return source.kind === 's3' || source.kind === 'http';
-}
-
-/** What every path of the source begins with; undefined for sources that have no such paths. */
-export function remotePrefixOf(source: Attachment): RemotePrefix | undefined {
-  return isRemote(source) ? source.url : undefined;
-}
 
 /** Gives the instance what the source needs. Throws a {@link Refusal} where DuckDB could not tell it from another one. */
 export async function attachRemote(
@@ -68,7 +55,7 @@ function bucketSecret(source: Bucket): string[] {
 }
 
 async function siteSecret({ url, bearerToken, headers }: Site): Promise<string[]> {
-  const { proxy, user, password } = await gateway.passFor(url);
+  const { proxy, user, password } = await webGateway.passFor(url);
   const extra = Object.entries(headers).map(([name, value]) => `${literal(name)}: ${literal(value)}`);
   return [
     'TYPE http',
@@ -79,9 +66,6 @@ async function siteSecret({ url, bearerToken, headers }: Site): Promise<string[]
     `HTTP_PROXY_PASSWORD ${literal(password)}`,
   ];
 }
-
-/** Of this process: it listens once a web server is a source of some statement. */
-const gateway = new WebGateway();
 
 function optional(name: string, value: string | undefined): string[] {
   return value === undefined ? [] : [`${name} ${literal(value)}`];

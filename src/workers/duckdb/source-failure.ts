@@ -6,8 +6,11 @@
  * deceives nobody but its sender: what is said is that the query may be sent again.
  */
 import type { Attachment } from '../protocol.ts';
+import { webGateway } from '../web-gateway.ts';
 import type { DuckDBErrorInfo } from './duckdb-error.ts';
 import { Refusal } from './refusal.ts';
+import { isRemote, type RemoteSource } from './remote-kinds.ts';
+import { diagnose } from './source-diagnosis.ts';
 
 export type Server = Extract<Attachment, { kind: 'postgres' | 'mysql' }>;
 
@@ -69,6 +72,8 @@ export function sourceFailure(
   error: DuckDBErrorInfo,
   attachments: readonly Attachment[],
 ): Refusal | undefined {
+  const remote = remoteFailure(error, attachments);
+  if (remote !== undefined) return remote;
   const servers = attachments
     .filter(isServer)
     .filter(({ kind }) => says(GONE, kind, error) || says(BUSY, kind, error));
@@ -79,13 +84,42 @@ export function sourceFailure(
   return SILENT.test(error.message) ? noAnswer(named, why) : unavailable(named, why);
 }
 
-export function unavailable({ alias }: Pick<Attachment, 'alias'>, why: string): Refusal {
-  return new Refusal('SOURCE_UNAVAILABLE', `${alias}: ${why}`, { source: alias });
+/** What curl says of the way to a server (curl_easy_strerror(3)), or the server itself of its state. */
+const REMOTE_GONE =
+  /^(?:Could not (?:resolve|connect)|SSL |Timeout was reached|Failure when|Server returned nothing|Failed (?:sending|to open)|Request returned HTTP (?:401|403|429|5\d\d) )| error for HTTP [A-Z]+ to |\(HTTP (?:0|401|403|429|5\d\d)\b/;
+
+/** Of object storage or the web. A file that is not there is the statement's own affair. */
+function remoteFailure(error: DuckDBErrorInfo, attachments: readonly Attachment[]): Refusal | undefined {
+  const { type, message } = error;
+  if ((type !== 'IO' && type !== 'HTTP') || !REMOTE_GONE.test(message)) return undefined;
+  const remotes = attachments.filter(isRemote);
+  const named = remotes
+    .filter((source) => message.includes(source.url) || message.includes(addressOf(source)))
+    .sort((a, b) => b.url.length - a.url.length);
+  const source = named[0] ?? (remotes.length === 1 ? remotes[0] : undefined);
+  if (source === undefined) return undefined;
+  const known = source.kind === 'http' ? webGateway.failureOf(source.url) : undefined;
+  return unavailable(source, known ?? withoutSecrets(message.split('\n')[0] as string, attachments));
 }
+
+/** As it stands in an error text. */
+function addressOf(source: RemoteSource): string {
+  const bucket = source.url.split('/')[2];
+  return source.kind === 's3' && source.endpoint !== undefined
+    ? `://${source.endpoint}/${bucket}/`
+    : source.url;
+}
+
+export function unavailable({ alias }: Pick<Attachment, 'alias'>, why: string): Refusal {
+  return new Refusal('SOURCE_UNAVAILABLE', `${alias}: ${why}`, { source: alias, ...diagnose(why) });
+}
+
+const SILENCE = 'timeout expired';
 
 /** Of one that kept whoever asked it waiting. */
 export function noAnswer({ alias }: Pick<Attachment, 'alias'>, why: string): Refusal {
-  return new Refusal('SOURCE_UNAVAILABLE', `${alias}: ${why}`, { source: alias, reason: 'no_answer' });
+  const { hint } = diagnose(SILENCE) ?? {};
+  return new Refusal('SOURCE_UNAVAILABLE', `${alias}: ${why}`, { source: alias, reason: 'no_answer', hint });
 }
 
 function isNamed({ host, port, kind }: Server, { message }: DuckDBErrorInfo): boolean {

@@ -12,8 +12,16 @@ import { createView } from './file-views.ts';
 import { attachFolder } from './folder-source.ts';
 import { identifier, literal } from './quote.ts';
 import { Refusal } from './refusal.ts';
-import { attachRemote, isRemote, viewsNamedIn } from './remote-sources.ts';
+import { isRemote } from './remote-kinds.ts';
+import { attachRemote, viewsNamedIn } from './remote-sources.ts';
 import { type Server, settingsOf, sourceFailure, unavailable, withoutSecrets } from './source-failure.ts';
+
+export interface AttachRequest {
+  readonly sql: string;
+  readonly attachments: readonly Attachment[];
+  /** Every view of a folder is made, be it named or not. */
+  readonly allViews?: boolean;
+}
 
 /**
  * Attaches one source, of all that the statement has. `sql` is the text that will run: a folder of many files becomes views only as
@@ -22,7 +30,7 @@ import { type Server, settingsOf, sourceFailure, unavailable, withoutSecrets } f
 export async function attach(
   connection: DuckDBConnection,
   source: Attachment,
-  { sql, attachments }: { readonly sql: string; readonly attachments: readonly Attachment[] },
+  { sql, attachments, allViews = false }: AttachRequest,
   views: 'schema' | 'database' = 'schema',
 ): Promise<void> {
   try {
@@ -39,7 +47,7 @@ export async function attach(
         return;
       case 'files':
         await makeRoom(connection, source, views);
-        await attachFolder(connection, source, sql);
+        await attachFolder(connection, source, allViews ? undefined : sql);
         return;
       case 'duckdb':
         await requireFile(source);
