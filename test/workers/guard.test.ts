@@ -221,6 +221,38 @@ describe('table functions that are not allowed', () => {
     expect(await denial(sql, true)).toMatchObject({ code: 'FORBIDDEN', denied: { kind: 'function' } });
   });
 
+  it.each([
+    'CREATE TABLE t AS SELECT version() AS v',
+    "CREATE OR REPLACE TEMP TABLE t AS (WITH w AS (SELECT 'query(1)' AS q) FROM w) -- query(1)",
+    'CREATE VIEW v AS SELECT 1 AS query, version() AS "sqlite_scan("',
+    'CREATE MACRO m(a, b) AS TABLE SELECT a AS checkpoint, b, version()',
+    'CREATE TABLE t (a VARCHAR DEFAULT (version())); INSERT INTO t (a) SELECT /* query(1) */ version()',
+    'CREATE TABLE t AS SELECT 1 AS a; UPDATE t SET a = length(version()) WHERE a = 1',
+    "CREATE TABLE t AS SELECT 'x' AS a; DELETE FROM t WHERE a = version() OR a = 'query(1)'",
+    'PREPARE p AS SELECT version() AS query',
+    'EXPLAIN ANALYZE CREATE TABLE t AS SELECT version() AS query',
+  ])('a write that only mentions one is let through: %s', async (sql) => {
+    expect((await worker().answer(sql, { write: true })).finished.verdict).toMatchObject({ ok: true });
+  });
+
+  it.each([
+    `CREATE TABLE t (a VARCHAR DEFAULT (FROM query${CALL})) AS SELECT 1`,
+    "CREATE TABLE t AS SELECT version() FROM query('SELECT 1') WITH NO DATA",
+    `CREATE TABLE t AS /* */ SELECT version() FROM query${CALL}`,
+    `CREATE /* ' */ TABLE t AS SELECT 1 /* ' */ FROM query${CALL}`,
+    `CREATE TABLE "a""b" AS SELECT '"' FROM query${CALL} -- "`,
+    `CREATE MACRO m() AS TABLE SELECT 1, (a) AS TABLE FROM query${CALL}`,
+    `INSERT INTO t SELECT 1 FROM query${CALL} RETURNING version()`,
+    "CREATE TABLE t AS SELECT json_serialize_plan('SELECT 1')",
+    "UPDATE t SET a = version() || json_serialize_plan('SELECT 1')",
+  ])('one that calls one is not: %s', async (sql) => {
+    const { code, denied } = await denial(sql, true);
+    expect({ code, kind: (denied as { kind?: string } | undefined)?.kind }).toEqual({
+      code: 'FORBIDDEN',
+      kind: 'function',
+    });
+  });
+
   it('is decided in a time that grows with the text alone', async () => {
     for (const hard of [
       '/**/'.repeat(60),

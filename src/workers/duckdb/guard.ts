@@ -9,6 +9,7 @@
 import type { DuckDBConnection, DuckDBPreparedStatement } from '@duckdb/node-api';
 import type { Attachment } from '../protocol.ts';
 import { StatementType } from './binding.ts';
+import { splitBeforeQuery } from './path-places.ts';
 import { PathWall } from './path-wall.ts';
 import { Refusal } from './refusal.ts';
 import { isServer, type Server } from './source-failure.ts';
@@ -60,6 +61,12 @@ const BEFORE_CALL = `"?[${BLANKS}]*(?:\\(|/\\*|--)`;
 const MAX_PASSED = 256;
 const MAX_PASSED_LENGTH = 4_096;
 
+/**
+ * What may stand before the part of a statement that is judged by its tree alone: words, quoted names and lists of them. Nobody reads
+ * that in two ways, so that part begins where we say; whatever has more in it is judged as a whole.
+ */
+const PLAIN_HEAD = /^[\w\t\n\r .,()"]*$/;
+
 /** What a statement was found to do that its type does not tell. */
 export interface Findings {
   /** It has a database server run a text of its own, which may change something there. */
@@ -71,6 +78,8 @@ const NOTHING: Findings = { remoteWrite: false };
 export class Guard {
   readonly #allowed: ReadonlySet<string>;
   readonly #denied: Set<string>;
+  /** Those of them that can be called in an expression or in place of a table. A PRAGMA has a statement of its own. */
+  readonly #callable: Set<string>;
   readonly #passed = new Set<string>();
   /** Of every name that is denied. */
   #mention = /$^/;
@@ -80,7 +89,8 @@ export class Guard {
 
   private constructor(allowed: ReadonlySet<string>, keepsDefinitions: boolean) {
     this.#allowed = allowed;
-    this.#denied = new Set(DENIED_SCALARS.filter((name) => !allowed.has(name)));
+    this.#callable = new Set(DENIED_SCALARS.filter((name) => !allowed.has(name)));
+    this.#denied = new Set(this.#callable);
     const isBuiltIn = (name: string) => allowed.has(name) || this.#denied.has(name);
     this.#wall = new PathWall({ isBuiltIn, keepsDefinitions });
   }
@@ -103,14 +113,15 @@ export class Guard {
   /** Adds the table functions of an instance that has extensions of its own: nothing that was denied is forgotten. */
   async learn(connection: DuckDBConnection): Promise<void> {
     const reader = await connection.runAndReadAll(
-      "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE function_type IN ('table', 'table_macro', 'pragma')",
+      "SELECT DISTINCT lower(function_name), function_type FROM duckdb_functions() WHERE function_type IN ('table', 'table_macro', 'pragma')",
     );
-    for (const [name] of reader.getRows())
-      if (!this.#allowed.has(String(name))) this.#denied.add(String(name));
-    const names = [...this.#denied].map((name) => name.replace(/[^a-z0-9_]/g, '\\$&')).join('|');
-    const name = `(?<![a-z0-9_])(${names})(?![a-z0-9_])`;
-    this.#mention = new RegExp(name, 'i');
-    this.#call = new RegExp(`${name}${BEFORE_CALL}`, 'i');
+    for (const [name, type] of reader.getRows().map((row) => row.map(String)) as [string, string][]) {
+      if (this.#allowed.has(name)) continue;
+      this.#denied.add(name);
+      if (type !== 'pragma') this.#callable.add(name);
+    }
+    this.#mention = new RegExp(anyOf(this.#denied), 'i');
+    this.#call = new RegExp(`${anyOf(this.#callable)}${BEFORE_CALL}`, 'i');
     this.#passed.clear();
   }
 
@@ -118,8 +129,8 @@ export class Guard {
    * Throws a {@link Refusal} where the text of a statement opens a door (files, servers, secrets, extensions), or calls a function
    * that is not allowed. To be asked before DuckDB prepares it, since that alone makes folders and reads files.
    *
-   * Text without any name of a function to look for is passed at once; for the rest DuckDB's syntax tree decides (about 0.5 ms),
-   * and where there is none, because the statement is no SELECT, whatever looks like a call, in a string or a comment too, is taken for one.
+   * Text without any name of a function to look for is passed at once; for the rest DuckDB's syntax tree decides (about 0.5 ms): of
+   * the statement, or of the query at its end. Where there is none whatever looks like a call, in a string or a comment too, is taken for one.
    */
   async checkText(
     connection: DuckDBConnection,
@@ -134,13 +145,11 @@ export class Guard {
     await this.#wall.check(connection, explained ?? statement, head, attachments);
     const mention = this.#mention.exec(statement)?.[1];
     if (mention === undefined || this.#passed.has(statement)) return NOTHING;
-    const tree = await syntaxTree(connection, explained ?? statement);
-    if (tree === undefined) {
-      const everywhere = keyword === 'pragma' || keyword === 'call';
-      const call = everywhere ? mention : this.#call.exec(statement)?.[1];
-      if (call !== undefined) throw Refusal.forbiddenFunction(call);
-      return NOTHING;
-    }
+    if (keyword === 'pragma' || keyword === 'call') throw Refusal.forbiddenFunction(mention);
+    const { before, tree } = await treeOf(connection, statement, explained);
+    const call = /pragma/i.test(before) ? mention : this.#call.exec(before)?.[1];
+    if (call !== undefined) throw Refusal.forbiddenFunction(call);
+    if (tree === undefined) return NOTHING;
     const remote = [...functionCalls(tree)]
       .filter((call) => this.#isDenied(call))
       .map((call) => requireRemote(call, attachments));
@@ -219,6 +228,26 @@ async function refuseMisread(connection: DuckDBConnection, statement: string): P
     () => false,
   );
   if (parsed) throw Refusal.forbiddenStatement('unknown');
+}
+
+/** The tree of a SELECT, or of the one at the end of another statement, and what is before it: all of the text where there is none. */
+async function treeOf(
+  connection: DuckDBConnection,
+  statement: string,
+  explained = statement,
+): Promise<{ readonly before: string; readonly tree: unknown }> {
+  const split = splitBeforeQuery(explained);
+  for (const query of [explained, ...(split === undefined ? [] : [split.query])]) {
+    const before = statement.slice(0, statement.length - query.length);
+    const tree = PLAIN_HEAD.test(before) ? await syntaxTree(connection, query) : undefined;
+    if (tree !== undefined) return { before, tree };
+  }
+  return { before: statement, tree: undefined };
+}
+
+function anyOf(names: ReadonlySet<string>): string {
+  const escaped = [...names].map((name) => name.replace(/[^a-z0-9_]/g, '\\$&'));
+  return `(?<![a-z0-9_])(${escaped.join('|')})(?![a-z0-9_])`;
 }
 
 /** The source whose server runs the text, where operators let it. Throws a {@link Refusal} for any other call. */
