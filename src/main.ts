@@ -5,7 +5,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { mkdir, realpath } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ActorSystem } from './actors/actor.ts';
 import { toAttachment } from './actors/attachment.ts';
@@ -33,6 +33,7 @@ import { CrashLedger } from './crashes/crash-ledger.ts';
 import { Redactor } from './crashes/redact.ts';
 import { Egress } from './egress/egress.ts';
 import { EgressExitError } from './egress/egress-process.ts';
+import { Exports } from './exports/exports.ts';
 import { Failure, shuttingDown } from './failures.ts';
 import { createApp } from './http/app.ts';
 import { EventStreams } from './http/event-streams.ts';
@@ -114,6 +115,8 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     clock: actors.clock,
     onFault: (error) => events.emit('fault', { where: 'result-store', error }),
   });
+  const routerKey: Key<QueryRouterMessage> = { name: 'query-router' };
+  const queries = queryService({ actors, directory, routerKey, table });
   const eventLog = new EventLog({ events, run });
   const circuits = new SourceCircuits({
     now: () => actors.clock.now(),
@@ -122,9 +125,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     onAnswer: (source) => events.emit('source.answers', { source }),
   });
   const quotas = new Quotas(() => live.current.limits);
-  const routerKey: Key<QueryRouterMessage> = { name: 'query-router' };
   const queueKey = (name: string): Key<PoolQueueMessage> => ({ name: `pool:${name}/queue` });
-  const queries = queryService({ actors, directory, routerKey, table });
   const isLocal = isLoopback(config.server.host);
   let draining = false;
   let drainUntil: number | undefined;
@@ -286,9 +287,19 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
   events.on('pool.state', ({ state }) => {
     if (state === 'up') slots.settle();
   });
-  const egress = new Egress({
+  const exports = await Exports.open({
     config: () => live.current,
-    folder: await openExportsFolder(config.data_dir),
+    dataDir: config.data_dir,
+    clock: actors.clock,
+    queries,
+    links: {
+      sign: (...file) => (egress.url === undefined ? undefined : egress.sign(...file)),
+    },
+    onFault: (error) => events.emit('fault', { where: 'exports', error }),
+  });
+  const egress: Egress = new Egress({
+    config: () => live.current,
+    folder: await realpath(exports.folder),
     events,
     onEvent,
     stopWithinMs: () => Math.max(LAST_WORDS_MS, (drainUntil ?? 0) - actors.clock.now()),
@@ -371,6 +382,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
         queries,
         sources: sourceService({ live, queries, replaced, reloader, events }),
         sessions,
+        exports,
         crashes,
         chaos: chaosService({
           enabled: () => live.current.chaos.enabled,
@@ -439,6 +451,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     eventLog.close();
     metrics.close();
     await results.close();
+    await exports.close();
     sessions.closeAll();
     await slots.closeAll();
     await folders.close();
@@ -489,13 +502,6 @@ function defectIn(event: SupervisorEvent): unknown {
   if (event.type !== 'child_exited' || event.reason.kind !== 'error') return undefined;
   const { error } = event.reason;
   return error instanceof WorkerExitError || error instanceof EgressExitError ? undefined : error;
-}
-
-/** The folder of all exports, as it is on disk: no link is in its path. */
-async function openExportsFolder(dataDir: string): Promise<string> {
-  const folder = join(dataDir, 'exports');
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  return realpath(folder);
 }
 
 /** Whether keys, roles or what principals may do are not what they were. */

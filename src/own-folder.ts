@@ -5,21 +5,28 @@
 import { mkdir, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Makes this process's folder in `root`, sweeps those of processes that are gone, and returns its path. */
-export async function openOwnFolder(root: string): Promise<string> {
+/**
+ * Makes this process's folder in `root`, sweeps those of processes that are gone, and returns its path. `adopt` may take
+ * something out of one of those before it is swept, into this process's `own`.
+ */
+export async function openOwnFolder(
+  root: string,
+  adopt?: (folder: string, own: string) => Promise<void>,
+): Promise<string> {
   const own = join(root, `${process.pid}-${await startTime(process.pid)}-${await pidNamespace()}`);
   await mkdir(own, { recursive: true, mode: 0o700 });
-  await sweep(root);
+  await sweep(root, (folder) => adopt?.(folder, own));
   return own;
 }
 
-async function sweep(root: string): Promise<void> {
+async function sweep(root: string, before: (folder: string) => Promise<void> | undefined): Promise<void> {
   for (const name of await readdir(root)) {
     const [, pid, started, namespace] = /^(\d+)-(\d+)-(\d+)$/.exec(name) ?? [];
     // Of another container's processes this one cannot tell whether they live.
     if (pid === undefined || namespace !== (await pidNamespace())) continue;
-    if ((await startTime(Number(pid))) !== started)
-      await rm(join(root, name), { recursive: true, force: true });
+    if ((await startTime(Number(pid))) === started) continue;
+    await before(join(root, name));
+    await rm(join(root, name), { recursive: true, force: true });
   }
 }
 

@@ -36,7 +36,7 @@ export function placeQuery(request: QueryRequest, config: PlacementConfig): Plac
     const known = Object.keys(config.pools).filter((other) => mayUsePool(principal, other));
     throw invalid('pool', `no pool is named ${JSON.stringify(name)}; there are ${known.join(', ')}`);
   }
-  const { memoryLimit, threads, rowLimit, byteLimit, params, output, kept } = request;
+  const { memoryLimit, threads, rowLimit, byteLimit, params, output, kept, export: files } = request;
   const write = config.sql.write && mayWrite(principal) && !request.readOnly;
   return {
     pool: name,
@@ -55,6 +55,7 @@ export function placeQuery(request: QueryRequest, config: PlacementConfig): Plac
       ...(request.allViews === true ? { allViews: true } : {}),
       ...(output === undefined ? {} : { output }),
       ...(kept === undefined ? {} : { kept }),
+      ...(files === undefined ? {} : { export: files }),
       ...(params === undefined ? {} : { params: params as never }),
       ...(rowLimit === undefined ? {} : { rowLimit }),
       ...(byteLimit === undefined ? {} : { byteLimit }),

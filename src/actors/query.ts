@@ -4,7 +4,7 @@
  */
 import type { Failure } from '../failures.ts';
 import type { Principal } from '../principal.ts';
-import type { Progress, ResultOutput } from '../workers/protocol.ts';
+import type { ExportSpec, Progress, ResultOutput } from '../workers/protocol.ts';
 import type { ResultSink } from './job.ts';
 import type { QueryFeed } from './query-feed.ts';
 
@@ -41,6 +41,8 @@ export interface QueryRequest {
   readonly keep?: KeepRequest | undefined;
   /** What it reads is a page of a kept result, in this file. `sql` only names it. */
   readonly kept?: { readonly path: string; readonly offset: number; readonly limit: number } | undefined;
+  /** Its result is not sent but becomes files. */
+  readonly export?: ExportSpec | undefined;
   /** True where statements that write are refused whatever the configuration says (`GET /v1/query`). */
   readonly readOnly: boolean;
   readonly tags: Readonly<Record<string, string>>;

@@ -77,9 +77,14 @@ export const configSchema = section({
     /** Bytes of all of them. */
     disk_limit: size().prefault('4GB'),
   }),
+  /** Files made by the pool `exports`, in `data_dir/exports`. */
   exports: section({
     /** Milliseconds. */
     retention: duration().prefault('24h'),
+    /** Milliseconds that a link to a file is good for. */
+    link_ttl: duration().prefault('1h'),
+    /** Bytes of all of them. */
+    disk_limit: size().prefault('20GB'),
     /** Where finished files are downloaded from. */
     egress: section({
       /** Null for `server.host`. */

@@ -11,6 +11,7 @@ import { addChaosRoutes } from './chaos-routes.ts';
 import { addCrashRoutes } from './crash-routes.ts';
 import { addEventRoutes } from './event-routes.ts';
 import { COMMON_HEADERS, type Exchange, isGone, replyFailure } from './exchange.ts';
+import { addExportRoutes } from './export-routes.ts';
 import { invalidRequest } from './invalid-request.ts';
 import { addOperatorRoutes } from './operator-routes.ts';
 import { addQueryRoutes } from './query-routes.ts';
@@ -81,6 +82,7 @@ export function routeTable(services: HttpServices): RouteTable {
   const routes = new RouteTable();
   addQueryRoutes(routes, services);
   addSessionRoutes(routes, services);
+  addExportRoutes(routes, services);
   addSourceRoutes(routes, services.sources);
   addOperatorRoutes(routes, services.operations);
   addCrashRoutes(routes, services.crashes);

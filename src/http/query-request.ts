@@ -171,7 +171,8 @@ export const csvSchema = z
 
 export const rowFormatSchema = z.enum(['arrays', 'objects'], { error: 'expected arrays or objects' });
 
-const querySchema = z.strictObject(
+/** What a client may say of a query. */
+export const querySchema = z.strictObject(
   {
     sql: z
       .string({ error: ({ input }) => (input === undefined ? 'is missing' : 'expected a string') })
@@ -275,7 +276,11 @@ function aliasError(item: unknown): string | undefined {
 }
 
 /** One that the principal may not use is no unknown one: placement refuses it, whether it exists or not. */
-function unknownSources(fields: unknown, sources: SourceService, principal: Principal): RequestError[] {
+export function unknownSources(
+  fields: unknown,
+  sources: SourceService,
+  principal: Principal,
+): RequestError[] {
   const aliases: unknown = (fields as { sources?: unknown } | null)?.sources;
   if (!Array.isArray(aliases)) return [];
   const isUnknown = (alias: unknown) =>

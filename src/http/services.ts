@@ -4,7 +4,7 @@
  * as they stand; times are milliseconds, sizes bytes.
  */
 
-import type { QueryService } from '../actors/query.ts';
+import type { CancelOutcome, QueryPublicState, QueryRequest, QueryService } from '../actors/query.ts';
 import type { ChaosService } from '../chaos.ts';
 import type { AuthConfig } from '../config/auth.ts';
 import type { CrashReport, CrashSummary } from '../crashes/crash-report.ts';
@@ -13,6 +13,7 @@ import type { Quarantined } from '../crashes/quarantine.ts';
 import type { Principal } from '../principal.ts';
 import type { SupervisionNode } from '../supervisors/supervisor-handle.ts';
 import type { EventLog } from '../telemetry/event-log.ts';
+import type { ExportSpec } from '../workers/protocol.ts';
 import type { AuthFailure } from './auth.ts';
 import type { EventStreams } from './event-streams.ts';
 
@@ -206,10 +207,73 @@ export interface RequestEvent {
   readonly queryId: string | undefined;
 }
 
+/** What is to become files. Times in milliseconds, sizes in bytes. */
+export interface ExportRequest
+  extends Pick<
+    QueryRequest,
+    'sql' | 'params' | 'sources' | 'timeoutMs' | 'queueTimeoutMs' | 'memoryLimit' | 'threads' | 'tags'
+  > {
+  readonly files: Omit<ExportSpec, 'folder' | 'maxBytes'>;
+  readonly destination: { readonly kind: 'local' };
+}
+
+/** A file of an export that has succeeded. */
+export interface ExportedFile {
+  /** Within the export, with slashes. */
+  readonly path: string;
+  readonly bytes: number;
+  /** Good until then; null where nobody serves files at the moment. */
+  readonly url: string | null;
+  readonly url_expires_at: number | null;
+}
+
+/** An export as the contract shows it. */
+export interface ExportView {
+  readonly export_id: string;
+  readonly state: QueryPublicState;
+  readonly principal: string;
+  readonly format: ExportSpec['format'];
+  readonly compression: ExportSpec['compression'];
+  readonly partition_by: readonly string[];
+  readonly file_size: number | null;
+  readonly destination: ExportRequest['destination'];
+  readonly created_at: number;
+  readonly finished_at: number | null;
+  readonly expires_at: number | null;
+  readonly rows: number | null;
+  readonly bytes: number | null;
+  readonly attempts: number;
+  readonly worker: string | null;
+  readonly progress: {
+    readonly percentage: number | null;
+    readonly rows: number;
+    readonly bytes: number;
+    readonly memory_bytes: number;
+  } | null;
+  readonly error: Readonly<Record<string, unknown>> | null;
+  readonly files: readonly ExportedFile[];
+  readonly tags: Readonly<Record<string, string>>;
+}
+
+/** An export that a principal may not see is to it an export that does not exist: `NOT_FOUND`. */
+export interface ExportService {
+  /** Resolves once it waits or runs; rejects with a `Failure` where it is refused. */
+  create(request: ExportRequest, principal: Principal): Promise<ExportView>;
+  /** Newest first. */
+  list(principal: Principal): readonly ExportView[];
+  get(exportId: string, principal: Principal): ExportView;
+  /** Stops it where it runs, deletes its files where it has some; resolves once that is so. */
+  delete(
+    exportId: string,
+    principal: Principal,
+  ): Promise<{ readonly outcome: CancelOutcome; readonly files: 'deleted' | 'none' }>;
+}
+
 export interface HttpServices {
   readonly queries: QueryService;
   readonly sources: SourceService;
   readonly sessions: SessionService;
+  readonly exports: ExportService;
   readonly operations: OperationsService;
   readonly crashes: CrashService;
   readonly chaos: ChaosService;

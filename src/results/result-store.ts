@@ -16,7 +16,7 @@ import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Clock } from '../actors/actor.ts';
 import type { ResultSink } from '../actors/job.ts';
-import { Failure } from '../failures.ts';
+import { Failure, toFailure } from '../failures.ts';
 import { openOwnFolder } from '../own-folder.ts';
 
 export interface ResultStoreSettings {
@@ -28,6 +28,14 @@ export interface ResultStoreSettings {
 
 export interface ResultStoreOptions {
   readonly dataDir: string;
+  /** Below that; `results` where nothing is said. */
+  readonly folder?: string;
+  /** What is kept, to begin a sentence with. */
+  readonly subject?: string;
+  /** Told of the folder of a server that is gone, before that is removed. */
+  readonly adopt?: (folder: string, own: string) => Promise<void>;
+  /** What is kept stays when this server ends. */
+  readonly outlives?: boolean;
   readonly settings: () => ResultStoreSettings;
   readonly clock: Clock;
   /** Milliseconds since the epoch. */
@@ -51,7 +59,13 @@ export class ResultStore {
 
   /** Wipes what former runs have left. */
   static async open(options: ResultStoreOptions): Promise<ResultStore> {
-    return new ResultStore(await openOwnFolder(resolve(options.dataDir, 'results')), options);
+    const root = resolve(options.dataDir, options.folder ?? 'results');
+    return new ResultStore(await openOwnFolder(root, options.adopt), options);
+  }
+
+  /** Where they are, each in a folder of its own name. */
+  get folder(): string {
+    return this.#folder;
   }
 
   /** Bytes of the results that are kept, and of those whose files are not removed yet. */
@@ -59,20 +73,39 @@ export class ResultStore {
     return this.#usedBytes;
   }
 
-  /** A place for one more result. Throws `DISK_LIMIT` where there is none. */
-  begin(): StoredResult {
+  /** A place for one more, of this name. Throws `DISK_LIMIT` where there is none. */
+  begin(name = this.#number()): StoredResult {
     const { disk_limit: limit } = this.#options.settings();
     const room = limit - this.#usedBytes;
-    if (room <= 0) throw full(limit, this.#usedBytes);
-    const folder = join(this.#folder, String(this.#next));
-    this.#next += 1;
+    if (room <= 0) throw this.#full(limit, this.#usedBytes);
+    const result = this.#place(name, room);
     try {
-      mkdirSync(folder, { mode: 0o700 });
+      mkdirSync(result.folder, { mode: 0o700 });
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      throw code === 'ENOSPC' || code === 'EDQUOT' ? full(limit, this.#usedBytes) : error;
+      throw code === 'ENOSPC' || code === 'EDQUOT' ? this.#full(limit, this.#usedBytes) : error;
     }
-    const result = new StoredResult(folder, room, {
+    this.#results.add(result);
+    return result;
+  }
+
+  /** One that is there already, whole, from a server before this one. */
+  adopt(name: string, bytes: number, expiresAt: number): StoredResult {
+    const result = this.#place(name, bytes);
+    this.#usedBytes += bytes;
+    this.#results.add(result);
+    result.adopted(bytes, expiresAt);
+    return result;
+  }
+
+  #number(): string {
+    const name = String(this.#next);
+    this.#next += 1;
+    return name;
+  }
+
+  #place(name: string, room: number): StoredResult {
+    return new StoredResult(join(this.#folder, name), room, {
       clock: this.#options.clock,
       wallClock: this.#options.wallClock ?? Date.now,
       retention: () => this.#options.settings().retention,
@@ -81,23 +114,32 @@ export class ResultStore {
       forget: (gone) => this.#results.delete(gone),
       onFault: this.#options.onFault,
     });
-    this.#results.add(result);
-    return result;
   }
 
   /** Resolves once nothing is left. For the very end, when no worker is there any more. */
   async close(): Promise<void> {
-    for (const result of this.#results) result.drop();
+    const stays = (result: StoredResult) => this.#options.outlives === true && result.state === 'kept';
+    const kept = [...this.#results].filter(stays);
+    for (const result of this.#results) {
+      if (stays(result)) result.forgetExpiry();
+      else result.drop();
+    }
     await Promise.all(this.#removals);
-    await rm(this.#folder, { recursive: true, force: true, maxRetries: 3 });
+    if (kept.length === 0) await rm(this.#folder, { recursive: true, force: true, maxRetries: 3 });
   }
 
   /** Those that were written at the same time had the same room: the last ones to be done do not fit any more. */
   #take(bytes: number): Failure | undefined {
     const { disk_limit: limit } = this.#options.settings();
-    if (this.#usedBytes + bytes > limit) return full(limit, this.#usedBytes + bytes);
+    if (this.#usedBytes + bytes > limit) return this.#full(limit, this.#usedBytes + bytes);
     this.#usedBytes += bytes;
     return undefined;
+  }
+
+  #full(limit: number, used: number): Failure {
+    const { subject = 'Kept results' } = this.#options;
+    const detail = `${subject} may take ${limit} bytes, and there is no room for this one: delete some, or wait until they expire.`;
+    return new Failure('DISK_LIMIT', detail, { members: { limit, used } });
   }
 
   #remove(path: string, bytes: number): Promise<void> {
@@ -110,6 +152,9 @@ export class ResultStore {
     return removal;
   }
 }
+
+/** A timer holds no more than 24 days. */
+const LOOK_AGAIN_MS = 86_400_000;
 
 interface Surroundings {
   readonly clock: Clock;
@@ -127,11 +172,11 @@ export class StoredResult implements ResultSink {
   /** Nobody has seen any of it: another attempt can always take the place of one. */
   readonly committed = false;
   readonly delivered = 0;
-  /** Of the file. */
-  readonly path: string;
   /** Bytes that it may have. */
   readonly maxBytes: number;
-  readonly #folder: string;
+  /** Where it is once it is whole. */
+  readonly #final: string;
+  #folder: string;
   readonly #surroundings: Surroundings;
   #state: 'writing' | 'kept' | 'dropped' = 'writing';
   #bytes = 0;
@@ -141,15 +186,25 @@ export class StoredResult implements ResultSink {
   #cancelExpiry: () => void = () => undefined;
   #removed = false;
 
-  constructor(folder: string, maxBytes: number, surroundings: Surroundings) {
-    this.#folder = folder;
-    this.path = join(folder, 'result.duckdb');
+  constructor(final: string, maxBytes: number, surroundings: Surroundings) {
+    this.#final = final;
+    this.#folder = `${final}.partial`;
     this.maxBytes = maxBytes;
     this.#surroundings = surroundings;
   }
 
   get state(): 'writing' | 'kept' | 'dropped' {
     return this.#state;
+  }
+
+  /** Another one while it is written: nothing that is not whole has its final name. */
+  get folder(): string {
+    return this.#folder;
+  }
+
+  /** Of the file, where it is one. */
+  get path(): string {
+    return join(this.#folder, 'result.duckdb');
   }
 
   /** Milliseconds since the epoch; of one that is kept. */
@@ -179,18 +234,53 @@ export class StoredResult implements ResultSink {
   /** It is whole, and has so many bytes. Returns why it cannot be kept, if it cannot. */
   keep(bytes: number): Failure | undefined {
     if (this.#state !== 'writing') return undefined;
-    const refusal = this.#surroundings.take(bytes);
+    const refusal = this.#surroundings.take(bytes) ?? this.#appear(bytes);
     if (refusal !== undefined) {
       this.drop();
       return refusal;
     }
-    this.#state = 'kept';
-    this.#bytes = bytes;
-    const { clock, wallClock, retention } = this.#surroundings;
-    const left = retention();
-    this.#expiresAt = wallClock() + left;
-    this.#cancelExpiry = clock.setTimer(left, () => this.drop());
+    this.#isKept(bytes, this.#surroundings.wallClock() + this.#surroundings.retention());
     return undefined;
+  }
+
+  /** At once, or not at all. */
+  #appear(bytes: number): Failure | undefined {
+    try {
+      renameSync(this.#folder, this.#final);
+      this.#folder = this.#final;
+      return undefined;
+    } catch (error) {
+      this.#bytes = bytes;
+      this.#surroundings.onFault(error);
+      return toFailure(error);
+    }
+  }
+
+  /** It was whole before. */
+  adopted(bytes: number, expiresAt: number): void {
+    this.#isKept(bytes, expiresAt);
+  }
+
+  /** It stays, whatever its time: this server is not there to see it. */
+  forgetExpiry(): void {
+    this.#cancelExpiry();
+  }
+
+  #isKept(bytes: number, expiresAt: number): void {
+    this.#state = 'kept';
+    this.#folder = this.#final;
+    this.#bytes = bytes;
+    this.#expiresAt = expiresAt;
+    this.#expireLater();
+  }
+
+  #expireLater(): void {
+    const { clock, wallClock } = this.#surroundings;
+    const left = (this.#expiresAt as number) - wallClock();
+    this.#cancelExpiry = clock.setTimer(Math.min(Math.max(0, left), LOOK_AGAIN_MS), () => {
+      if (left <= LOOK_AGAIN_MS) this.drop();
+      else this.#expireLater();
+    });
   }
 
   /** For one who reads it: the file stays until this is called. Undefined for one that is not to be had. */
@@ -220,9 +310,4 @@ export class StoredResult implements ResultSink {
     this.#removed = true;
     void this.#surroundings.remove(this.#folder, this.#bytes);
   }
-}
-
-function full(limit: number, used: number): Failure {
-  const detail = `Kept results may take ${limit} bytes, and there is no room for this one: delete some, or wait until they expire.`;
-  return new Failure('DISK_LIMIT', detail, { members: { limit, used } });
 }

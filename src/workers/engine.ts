@@ -15,6 +15,7 @@ import { abandon } from './duckdb/abandon.ts';
 import type { ArrowLane } from './duckdb/arrow-result.ts';
 import type { ChunkSource } from './duckdb/chunks.ts';
 import { failedVerdict, isFatal, memoryLimit, readDuckDBError } from './duckdb/duckdb-error.ts';
+import { exportStatements } from './duckdb/export-result.ts';
 import type { Instances, Lease, LeaseRequest } from './duckdb/instances.ts';
 import { type JsonResultOptions, type JsonResultSummary, writeJsonResult } from './duckdb/json-result.ts';
 import { keepResult, pageOf } from './duckdb/kept-result.ts';
@@ -198,7 +199,7 @@ export class Engine {
       this.#current = token;
       const { verdict, retire, volatile, lost } = await this.#executeWatched(statement, token);
       const { body, bytes } =
-        verdict.ok && statement.keep === undefined
+        verdict.ok && token.keptBytes === undefined
           ? await token.reply.finish(statement.output === undefined)
           : { body: undefined, bytes: token.reply.sentBytes };
       const runMs = performance.now() - token.startedAt;
@@ -309,6 +310,18 @@ export class Engine {
         if (clean) spoiled = same ? 'nothing' : 'connection';
         return { verdict: { ok: true, ...summary }, clean };
       }
+      if (statement.export !== undefined) {
+        const { bytes, ...summary } = await exportStatements(lease, {
+          ...{ guard: instances.guard, statement, spec: statement.export, steps },
+          replying: () => phase('replying'),
+          onBytes: (soFar) => {
+            token.keptBytes = soFar;
+          },
+        });
+        token.keptBytes = bytes;
+        checkpoint();
+        return { verdict: { ok: true, ...summary }, clean: false };
+      }
       const outcome = await runStatements(lease, instances.guard, statement, steps);
       ({ reusable } = outcome);
       if (statement.keep !== undefined) {
@@ -368,6 +381,7 @@ export class Engine {
     const { instances } = this.#options;
     const { kept, attachments, owner, attachAnew = false, allViews = false } = statement;
     const { memoryLimit, threads, sql, output } = statement;
+    const folder = statement.export?.folder;
     if (kept !== undefined) {
       return instances.leaseScratch({ path: kept.path, readOnly: true }).then((lease) => {
         onConnection(lease.connection);
@@ -377,7 +391,7 @@ export class Engine {
     const copies = output !== undefined && mayRunBesidePipe(sql);
     const connecting: LeaseRequest['connecting'] = (source, work) => watch.connecting(source, work);
     return instances.lease({
-      ...{ attachments, owner, attachAnew, allViews, memoryLimit, threads, sql, copies },
+      ...{ attachments, owner, attachAnew, allViews, memoryLimit, threads, sql, copies, folder },
       onConnection,
       connecting,
     });

@@ -28,7 +28,31 @@ export async function allocatedBytes(folder: string, maxEntries = 10_000): Promi
   return bytes;
 }
 
-/** The same at once, for a worker that looks at its own few files. */
+/** Bytes of the files below `folder`, however many there are. */
+export async function fileBytes(folder: string): Promise<number> {
+  let bytes = 0;
+  for (const { bytes: size } of await filesBelow(folder)) bytes += size;
+  return bytes;
+}
+
+/** The regular files below `folder`, by their paths in it. What goes away meanwhile is left out. */
+export async function filesBelow(
+  folder: string,
+): Promise<{ readonly path: string; readonly bytes: number }[]> {
+  const files: { path: string; bytes: number }[] = [];
+  const folders = [''];
+  for (let next = folders.pop(); next !== undefined; next = folders.pop()) {
+    for await (const entry of entriesOf(join(folder, next))) {
+      const path = join(next, entry.name);
+      if (entry.isDirectory()) folders.push(path);
+      const stats = entry.isFile() ? await lstat(join(folder, path)).catch(() => undefined) : undefined;
+      if (stats !== undefined) files.push({ path, bytes: stats.size });
+    }
+  }
+  return files;
+}
+
+/** As `allocatedBytes`, at once: for a worker that looks at its own few files. */
 export function allocatedBytesNow(folder: string): number {
   let bytes = 0;
   try {

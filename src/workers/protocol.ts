@@ -182,6 +182,22 @@ const output = z.discriminatedUnion('format', [
 ]);
 export type ResultOutput = z.infer<typeof output>;
 
+/** A result that becomes files. */
+const exportSpec = z.strictObject({
+  /** An empty folder, in which nothing else is written. */
+  folder: name,
+  format: z.enum(['parquet', 'csv', 'ndjson']),
+  compression: z.enum(['none', 'gzip', 'zstd', 'snappy', 'lz4']),
+  /** Columns whose values are folders (Hive partitioning). */
+  partitionBy: z.array(name),
+  /** Bytes after which a file is followed by another one; undefined for one file. */
+  fileBytes: count.min(1).optional(),
+  csv: z.strictObject({ header: z.boolean(), delimiter: z.string(), null: z.string() }),
+  /** Bytes that all of the files may have. */
+  maxBytes: count,
+});
+export type ExportSpec = z.infer<typeof exportSpec>;
+
 const run = z.strictObject({
   type: z.literal('run'),
   seq,
@@ -194,6 +210,8 @@ const run = z.strictObject({
   keep: z.strictObject({ path: name, maxBytes: count }).optional(),
   /** What is read is a page of a result that was kept; `sql` only names it. */
   kept: z.strictObject({ path: name, offset: count, limit: count }).optional(),
+  /** The result is not sent but becomes files. */
+  export: exportSpec.optional(),
   rowLimit: count.optional(),
   byteLimit: count.optional(),
   /** Bytes of `data` past which a JSON result is refused rather than cut. */
@@ -259,7 +277,7 @@ const finished = z.strictObject({
   verdict: z.discriminatedUnion('ok', [succeeded, failed]),
   /** Bytes sent down the data pipe for this statement. */
   bytes: count,
-  /** Of the file that the result is kept in. */
+  /** Of the files that the result is kept in, or has become. */
   keptBytes: count.optional(),
   /** The whole result where it is small; else it went down the data pipe. */
   body: z.string().optional(),

@@ -1,5 +1,5 @@
 /** The egress process in its place in the tree: killed, restarted, configured anew, and gone with the server. */
-import { mkdirSync, realpathSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, realpathSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
@@ -19,7 +19,8 @@ async function serve(config: Readonly<Record<string, unknown>>, pools = POOLS): 
 
 /** An exported file, and the link to it. */
 function exported(server: TestServer, content: string): string {
-  const folder = join(realpathSync(server.dataDir), 'exports', ID);
+  const root = join(realpathSync(server.dataDir), 'exports');
+  const folder = join(root, readdirSync(root)[0] as string, ID);
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'a.csv'), content);
   return server.server.egress.sign(ID, 'a.csv', Date.now() + 60_000);

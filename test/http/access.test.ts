@@ -18,6 +18,8 @@ const EXPECTED: Readonly<Record<string, Access>> = {
   '/v1/queries/{id}': 'key',
   '/v1/queries/{id}/events': 'key',
   '/v1/queries/{id}/result': 'key',
+  '/v1/exports': 'key',
+  '/v1/exports/{id}': 'key',
   '/v1/sessions': 'key',
   '/v1/sessions/{id}': 'key',
   '/v1/sources': 'key',

@@ -198,6 +198,15 @@ export async function openEdge(options: EdgeOptions = {}): Promise<Edge> {
       change: noSession,
       close: noSession,
     },
+    // Nor what exports do.
+    exports: {
+      list: () => [],
+      create: noExport,
+      get: () => {
+        throw nothingThere();
+      },
+      delete: noExport,
+    },
     operations: {
       ready: () => ({ ready: true, pools: { interactive: 'up' } }),
       metrics: async () => ({ contentType: 'text/plain; version=0.0.4', body: 'up 1\n' }),
@@ -357,6 +366,14 @@ function resources(): Map<string, number> {
     if (/TCP|Timeout/.test(kind)) counts.set(kind, (counts.get(kind) ?? 0) + 1);
   }
   return counts;
+}
+
+function nothingThere(): Failure {
+  return new Failure('NOT_FOUND', 'There is no such export.');
+}
+
+async function noExport(): Promise<never> {
+  throw nothingThere();
 }
 
 async function noSession(): Promise<never> {

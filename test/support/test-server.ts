@@ -96,6 +96,12 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
   return server;
 }
 
+/** Links lead to a port of their own, unless a test says which. */
+function exportsOf(config: Settings | undefined): Settings {
+  const { egress, ...rest } = (config?.exports ?? {}) as { egress?: Settings };
+  return { ...rest, egress: { port: 0, ...egress } };
+}
+
 /** As {@link testServer}, but at once, and for the caller to stop. */
 export async function startTestServer(options: TestServerOptions): Promise<TestServer> {
   const folder = await makeFolder();
@@ -116,6 +122,7 @@ export async function startTestServer(options: TestServerOptions): Promise<TestS
         ...config,
         sessions: { spare: 0, ...(config?.sessions as Settings | undefined) },
         pools: pools ?? { interactive: quickPool() },
+        ...(pools?.exports === undefined ? {} : { exports: exportsOf(config) }),
       }),
     );
   await rewrite(options);

@@ -60,6 +60,8 @@ export interface LeaseRequest {
   readonly sql: string;
   /** The result is to go through the pipe, and nothing in the statement can open that by itself. */
   readonly copies: boolean;
+  /** A folder that the statement may write to; undefined for none. */
+  readonly folder: string | undefined;
   /** Told each connection that may have to be interrupted. */
   readonly onConnection: (connection: DuckDBConnection) => void;
   /** Runs what attaches a source, and watches over it. */
@@ -137,7 +139,7 @@ export class Instances {
       return { ...open, kept: undefined, limits, pipe: undefined, release: () => undefined };
     }
     const ownLimits = request.memoryLimit !== undefined || request.threads !== undefined;
-    if (request.attachments.length > 0 || ownLimits) {
+    if (request.attachments.length > 0 || ownLimits || request.folder !== undefined) {
       const purpose = this.#purposeOf(request);
       const kept = purpose && !request.attachAnew ? this.#attached.take(purpose) : undefined;
       return await (kept === undefined ? this.#leaseOwn(request) : this.#leaseAttached(request, kept));
@@ -287,7 +289,10 @@ export class Instances {
       await connection.run(`SET memory_limit=${literal(`${limits.memoryLimit}B`)}`);
       await connection.run(`SET threads=${limits.threads}`);
       connection.closeSync();
-      await lock(own.instance, request.attachments, pipe === undefined ? [] : [pipe]);
+      const folders = request.folder === undefined ? [] : [request.folder];
+      // The folder itself as well: DuckDB asks whether it is there before it writes to it.
+      const paths = pipe === undefined ? folders : [pipe, ...folders];
+      await lock(own.instance, request.attachments, paths, folders);
       connection = await connect(own);
       request.onConnection(connection);
     } catch (error) {
@@ -341,9 +346,10 @@ export class Instances {
 
   /** Undefined where the instance is for one statement alone. */
   #purposeOf(request: LeaseRequest): Purpose | undefined {
-    const { owner, attachments, memoryLimit, threads, copies } = request;
+    const { owner, attachments, memoryLimit, threads, copies, folder } = request;
     const hasOwnLimits = memoryLimit !== undefined || threads !== undefined;
-    if (owner === undefined || hasOwnLimits || !this.#attached.keeps(attachments)) return undefined;
+    const isKept = owner !== undefined && !hasOwnLimits && folder === undefined;
+    if (!isKept || !this.#attached.keeps(attachments)) return undefined;
     return { owner, attachments, copies: copies && this.#pipe !== undefined };
   }
 

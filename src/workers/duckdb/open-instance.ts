@@ -126,8 +126,13 @@ export async function lock(
   attachments: readonly Attachment[],
   /** Of single files that stay open. */
   paths: readonly string[],
+  /** Of folders that do, beside those of the sources. */
+  own: readonly string[] = [],
 ): Promise<void> {
-  const folders = attachments.flatMap((source) => (source.kind === 'files' ? [source.path] : []));
+  const folders = [
+    ...own,
+    ...attachments.flatMap((source) => (source.kind === 'files' ? [source.path] : [])),
+  ];
   const remote = attachments.flatMap((source) => remotePrefixOf(source) ?? []);
   await run(instance, [
     `SET allowed_paths=[${paths.map(literal).join(', ')}]`,

@@ -29,17 +29,30 @@ export function mayRunBesidePipe(sql: string): boolean {
  * no other way.
  */
 export function copyTo(pipe: string, output: ResultOutput, required: boolean): Rewrite {
-  return (text, { names, types }) => {
-    const options = copyOptions(output);
-    if (options === undefined) return undefined;
-    const read = output.format === 'ndjson' ? jsonRead(names, types) : ['', ''];
-    if (read === undefined) return undefined;
-    return {
-      ...around(text, `COPY (${read[0]}`, `${read[1]}) TO ${literal(pipe)} (${options})`),
-      whole: true,
-      required,
-      names,
-    };
+  return (text, columns) => {
+    const copy = copyOf(pipe, output, [], text, columns);
+    return copy && { ...copy, required };
+  };
+}
+
+/** The COPY of a read to a path, with further options. Undefined for what COPY cannot write as it should be. */
+export function copyOf(
+  path: string,
+  output: ResultOutput,
+  further: readonly string[],
+  text: string,
+  { names, types }: { readonly names: readonly string[]; readonly types: readonly DuckDBType[] },
+): Rewritten | undefined {
+  const options = copyOptions(output);
+  if (options === undefined) return undefined;
+  const read = output.format === 'ndjson' ? jsonRead(names, types) : ['', ''];
+  if (read === undefined) return undefined;
+  const all = [options, ...further].join(', ');
+  return {
+    ...around(text, `COPY (${read[0]}`, `${read[1]}) TO ${literal(path)} (${all})`),
+    whole: true,
+    required: true,
+    names,
   };
 }
 
