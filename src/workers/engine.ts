@@ -461,11 +461,14 @@ export class Engine {
 
   /**
    * The allocator keeps address space that it once had; with most of the limit gone, later allocations fail in places that
-   * cannot say so (a thread that does not start ends the process). Such a worker is replaced in peace.
+   * cannot say so (a thread that does not start ends the process). Such a worker is replaced in peace, but for one of a session
+   * that would lose something by it: that goes on, at its own risk.
    */
   #retirement(verdict: Finished['verdict']): Pick<Finished, 'retire'> {
     if (verdict.ok || verdict.code !== 'MEMORY_LIMIT') return {};
-    return dataSegment() > this.#options.configure.memoryHardLimit / 2 ? { retire: 'memory' } : {};
+    const { configure, instances } = this.#options;
+    if (instances.holdsForOwner || dataSegment() <= configure.memoryHardLimit / 2) return {};
+    return { retire: 'memory' };
   }
 }
 

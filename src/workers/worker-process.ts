@@ -330,7 +330,8 @@ export class WorkerProcess {
         this.kill(exceeded.what);
       },
       onSwollen: (bytes) => {
-        if (this.#state !== 'ready') return;
+        // What a session holds is its owner's, temporary tables for one: a successor would not have them.
+        if (this.#state !== 'ready' || workspace !== undefined) return;
         this.#detail ??= `it held ${bytes} bytes with nothing to do, of the ${memoryHardLimit} it may have`;
         this.#events.swollen();
       },

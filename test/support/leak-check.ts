@@ -29,6 +29,7 @@ export async function footprint({ pid = process.pid, dataDir, url }: Footing): P
     ...(pid === process.pid ? count('resource', process.getActiveResourcesInfo().filter(isOurs)) : {}),
     ...count('file', filesIn(join(dataDir, 'run'))),
     ...count('result', filesIn(join(dataDir, 'results'))),
+    ...count('session', filesIn(join(dataDir, 'sessions'))),
   };
 }
 

@@ -82,6 +82,24 @@ describe('memory', () => {
   });
 });
 
+describe('memory of a session', () => {
+  it('is what its owner has made it hold: nobody replaces the worker for it', async () => {
+    const workspace = join(await temporaryFolder(), 'workspace.duckdb');
+    const worker = await start({ workspace, memoryHardLimit: 450 * MB, memoryLimit: 256 * MB });
+    const table = 'CREATE TEMP TABLE t AS SELECT range AS i, random() AS r FROM range(12000000)';
+    await worker.answer(table, { write: true });
+    const { finished } = await worker.answer("SELECT length(repeat('x', 2000000000))");
+    expect(finished.verdict).toMatchObject({ ok: false, code: 'MEMORY_LIMIT' });
+    expect(finished.retire).toBeUndefined();
+    // So long it would take to say of another one that its memory does not come back.
+    const idleSince = performance.now();
+    await until('it has been idle for long', () => performance.now() - idleSince > 1_500);
+    expect(worker.swollen).toBe(false);
+    expect(await worker.rows('SELECT count(*)::INTEGER FROM t')).toEqual([[12_000_000]]);
+    await worker.stop();
+  });
+});
+
 describe('disk', () => {
   it('is limited for each file, beyond which a write is an error and no signal', async () => {
     const worker = await start({ tempLimit: 100 * MB });

@@ -208,6 +208,11 @@ export class Instances {
     return await this.#workspace?.volatile(statement);
   }
 
+  /** Whether a session would lose something with this process. */
+  get holdsForOwner(): boolean {
+    return this.#workspace?.isHolding === true;
+  }
+
   /** What it has lost since the last statement, its sources being others by now. */
   takeLost(): readonly string[] | undefined {
     return this.#workspace?.takeLost();

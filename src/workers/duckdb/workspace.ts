@@ -65,6 +65,11 @@ export class Workspace {
     return await this.#kept?.volatile.after(this.#kept.connection, statement);
   }
 
+  /** Whether there is anything in memory alone, as of the last statement. */
+  get isHolding(): boolean {
+    return (this.#kept?.volatile.last.length ?? 0) > 0;
+  }
+
   /** What the workspace had in memory alone when it was last opened anew; undefined where that was asked before. */
   takeLost(): readonly string[] | undefined {
     const lost = this.#lost;
