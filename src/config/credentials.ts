@@ -4,7 +4,7 @@
  * They hold across reloads as long as the file says the same of the source as when they were put; a file that says something else
  * of it has the last word.
  */
-import type { z } from 'zod';
+import { z } from 'zod';
 import { isSame } from './changes.ts';
 import { mapping, secret, text } from './fields.ts';
 import type { Config } from './schema.ts';
@@ -19,6 +19,9 @@ const CREDENTIALS = {
   s3: mapping({ key_id: secret(), secret: secret(), session_token: secret().optional() }),
   http: mapping({ bearer_token: secret() }),
 } as const satisfies Partial<Record<SourceKind, z.ZodType>>;
+
+/** Those of any kind. */
+export const credentialsSchema = z.union([server, CREDENTIALS.s3, CREDENTIALS.http]);
 
 export type CredentialProblem = { readonly path: string; readonly message: string };
 

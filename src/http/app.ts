@@ -13,6 +13,7 @@ import { addEventRoutes } from './event-routes.ts';
 import { COMMON_HEADERS, type Exchange, isGone, replyFailure } from './exchange.ts';
 import { addExportRoutes } from './export-routes.ts';
 import { invalidRequest } from './invalid-request.ts';
+import { addOpenApiRoute } from './openapi/route.ts';
 import { addOperatorRoutes } from './operator-routes.ts';
 import { addQueryRoutes } from './query-routes.ts';
 import { ClientGone } from './request-body.ts';
@@ -88,6 +89,7 @@ export function routeTable(services: HttpServices): RouteTable {
   addCrashRoutes(routes, services.crashes);
   addChaosRoutes(routes, services.chaos);
   addEventRoutes(routes, services);
+  addOpenApiRoute(routes);
   return routes;
 }
 

@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import { type ChaosService, type ChaosTarget, QUERY_PHASES } from '../chaos.ts';
 import { FAULTS } from '../workers/protocol.ts';
+import { chaosDocument } from './documents.ts';
 import { replyJson } from './exchange.ts';
 import { invalidRequest, toRequestErrors } from './invalid-request.ts';
 import { parseJson } from './json.ts';
@@ -45,6 +46,17 @@ export function addChaosRoutes(routes: RouteTable, chaos: ChaosService): void {
         replyJson(exchange, { target: found, fault, worker: chaos.inject(found, fault) ?? null }, 202);
       },
     },
-    { access: 'operator' },
+    {
+      access: 'operator',
+      operations: {
+        POST: {
+          summary: 'Have a worker fail',
+          description: 'With `chaos.enabled` alone.',
+          body: orderSchema,
+          replies: { 202: { description: 'It was told', schema: chaosDocument } },
+          failures: ['NOT_FOUND'],
+        },
+      },
+    },
   );
 }

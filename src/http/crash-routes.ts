@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { isCrashId } from '../crashes/crash-id.ts';
 import type { Quarantined } from '../crashes/quarantine.ts';
 import { Failure } from '../failures.ts';
+import { crashDocument, crashesDocument, liftedDocument, quarantineDocument } from './documents.ts';
 import { replyJson } from './exchange.ts';
 import { invalidRequest } from './invalid-request.ts';
 import { pageLimit, readParameters } from './parameters.ts';
@@ -28,7 +29,16 @@ export function addCrashRoutes(routes: RouteTable, crashes: CrashService): void 
         replyJson(exchange, { crashes: page.crashes, next });
       },
     },
-    FOR_OPERATORS,
+    {
+      ...FOR_OPERATORS,
+      operations: {
+        GET: {
+          summary: 'Workers that died, newest first',
+          query: filterSchema,
+          replies: { 200: { description: 'A page of them', schema: crashesDocument } },
+        },
+      },
+    },
   );
 
   routes.add(
@@ -44,7 +54,16 @@ export function addCrashRoutes(routes: RouteTable, crashes: CrashService): void 
         replyJson(exchange, report);
       },
     },
-    FOR_OPERATORS,
+    {
+      ...FOR_OPERATORS,
+      operations: {
+        GET: {
+          summary: 'All that is known of a crash',
+          replies: { 200: { description: 'Its report', schema: crashDocument } },
+          failures: ['NOT_FOUND'],
+        },
+      },
+    },
   );
 
   routes.add(
@@ -64,7 +83,21 @@ export function addCrashRoutes(routes: RouteTable, crashes: CrashService): void 
         replyJson(exchange, { lifted });
       },
     },
-    FOR_OPERATORS,
+    {
+      ...FOR_OPERATORS,
+      operations: {
+        GET: {
+          summary: 'Statements that are held back',
+          replies: { 200: { description: 'All of them', schema: quarantineDocument } },
+        },
+        DELETE: {
+          summary: 'Let one of them go, or all',
+          query: liftSchema,
+          replies: { 200: { description: 'How many', schema: liftedDocument } },
+          failures: ['NOT_FOUND'],
+        },
+      },
+    },
   );
 }
 

@@ -2,7 +2,7 @@
 import type { Context } from 'koa';
 import { z } from 'zod';
 import { OPERATOR_EVENT_TYPES } from '../telemetry/operator-events.ts';
-import { requireEventStream } from './accept.ts';
+import { EVENT_STREAM, requireEventStream } from './accept.ts';
 import { readParameters } from './parameters.ts';
 import type { RouteTable } from './routes.ts';
 import type { HttpServices } from './services.ts';
@@ -37,7 +37,18 @@ export function addEventRoutes(
       },
     },
     // A HEAD would take one of the streams.
-    { head: false, access: 'operator' },
+    {
+      head: false,
+      access: 'operator',
+      operations: {
+        GET: {
+          summary: 'What happens in the tree, as server-sent events',
+          query: parameters,
+          replies: { 200: { description: 'Without end', types: [EVENT_STREAM] } },
+          failures: ['NOT_ACCEPTABLE', 'OVERLOADED', 'SHUTTING_DOWN'],
+        },
+      },
+    },
   );
 }
 

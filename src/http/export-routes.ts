@@ -3,9 +3,11 @@ import { z } from 'zod';
 import { size } from '../config/units.ts';
 import { shuttingDown } from '../failures.ts';
 import type { ExportSpec } from '../workers/protocol.ts';
+import { exportDeletedDocument, exportDocument, exportsDocument } from './documents.ts';
 import { type Exchange, replyJson } from './exchange.ts';
 import { invalidRequest, type RequestError, toRequestErrors } from './invalid-request.ts';
-import { readQueryFields } from './query-fields.ts';
+import { JSON_TEXTS, readQueryFields, SQL_TYPES } from './query-fields.ts';
+import { QUERY_FAILURES } from './query-operations.ts';
 import { csvSchema, querySchema, unknownSources } from './query-request.ts';
 import { type RouteTable, refuseQueryString } from './routes.ts';
 import type { ExportRequest, HttpServices } from './services.ts';
@@ -50,30 +52,74 @@ export function addExportRoutes(
   routes: RouteTable,
   { exports: service, sources: known, operations, limits }: HttpServices,
 ): void {
-  routes.add('/v1/exports', {
-    GET(exchange) {
-      refuseQueryString(exchange);
-      replyJson(exchange, { exports: service.list(exchange.principal) });
+  routes.add(
+    '/v1/exports',
+    {
+      GET(exchange) {
+        refuseQueryString(exchange);
+        replyJson(exchange, { exports: service.list(exchange.principal) });
+      },
+      async POST(exchange) {
+        if (operations.isDraining()) throw shuttingDown({ Connection: 'close' });
+        const request = await readExport(exchange, known, limits.maxBodyBytes);
+        const view = await service.create(request, exchange.principal);
+        exchange.ctx.set('Location', `/v1/exports/${view.export_id}`);
+        replyJson(exchange, view, 202);
+      },
     },
-    async POST(exchange) {
-      if (operations.isDraining()) throw shuttingDown({ Connection: 'close' });
-      const request = await readExport(exchange, known, limits.maxBodyBytes);
-      const view = await service.create(request, exchange.principal);
-      exchange.ctx.set('Location', `/v1/exports/${view.export_id}`);
-      replyJson(exchange, view, 202);
+    {
+      operations: {
+        GET: {
+          summary: 'Exports, newest first',
+          description: 'Its own; all of them for operators.',
+          replies: { 200: { description: 'All of them', schema: exportsDocument } },
+        },
+        POST: {
+          summary: 'Have the result of a query become files',
+          query: exportSchema.omit({ sql: true }),
+          jsonQuery: JSON_TEXTS,
+          body: exportSchema.meta({ id: 'ExportRequest' }),
+          textBodies: [...SQL_TYPES],
+          replies: {
+            202: {
+              description: 'It waits or runs',
+              schema: exportDocument,
+              headers: { Location: 'The export.' },
+            },
+          },
+          failures: QUERY_FAILURES,
+        },
+      },
     },
-  });
+  );
 
-  routes.add('/v1/exports/{id}', {
-    GET(exchange) {
-      refuseQueryString(exchange);
-      replyJson(exchange, service.get(idOf(exchange), exchange.principal));
+  routes.add(
+    '/v1/exports/{id}',
+    {
+      GET(exchange) {
+        refuseQueryString(exchange);
+        replyJson(exchange, service.get(idOf(exchange), exchange.principal));
+      },
+      async DELETE(exchange) {
+        refuseQueryString(exchange);
+        replyJson(exchange, await service.delete(idOf(exchange), exchange.principal));
+      },
     },
-    async DELETE(exchange) {
-      refuseQueryString(exchange);
-      replyJson(exchange, await service.delete(idOf(exchange), exchange.principal));
+    {
+      operations: {
+        GET: {
+          summary: 'An export',
+          replies: { 200: { description: 'It', schema: exportDocument } },
+          failures: ['NOT_FOUND'],
+        },
+        DELETE: {
+          summary: 'Stop an export, and delete its files',
+          replies: { 200: { description: 'What came of it', schema: exportDeletedDocument } },
+          failures: ['NOT_FOUND', 'SHUTTING_DOWN'],
+        },
+      },
     },
-  });
+  );
 }
 
 function idOf({ parameters }: Exchange): string {

@@ -19,8 +19,10 @@ export interface QueryFields {
 }
 
 const NUMBERS = new Set(['timeout_ms', 'queue_timeout_ms', 'row_limit', 'threads', 'wait_ms']);
-const JSON_TEXTS = new Set(['params', 'tags', 'csv']);
-const SQL_TYPES = new Set(['application/sql', 'text/plain']);
+/** Parameters that are JSON. */
+export const JSON_TEXTS = new Set(['params', 'tags', 'csv']);
+/** Media types of a body that is the SQL itself. */
+export const SQL_TYPES = new Set(['application/sql', 'text/plain']);
 const TYPES_SAID = 'application/json, application/sql or text/plain, in UTF-8';
 
 /** Rejects with `UNSUPPORTED_MEDIA_TYPE`, `PAYLOAD_TOO_LARGE`, `INVALID_REQUEST`, and `ClientGone`. */

@@ -177,12 +177,17 @@ export const querySchema = z.strictObject(
     sql: z
       .string({ error: ({ input }) => (input === undefined ? 'is missing' : 'expected a string') })
       .superRefine(checkSql),
-    params: z.unknown().superRefine(checkParams).transform(asParams).optional(),
+    params: z
+      .unknown()
+      .meta({ type: ['array', 'object'] })
+      .superRefine(checkParams)
+      .transform(asParams)
+      .optional(),
     format: z.enum(FORMATS, { error: `expected one of ${FORMATS.join(', ')}` }).optional(),
     row_format: rowFormatSchema.optional(),
     csv: csvSchema.optional(),
     sources: z
-      .array(z.unknown(), { error: 'expected an array of source aliases' })
+      .array(z.unknown().meta({ type: 'string' }), { error: 'expected an array of source aliases' })
       .transform(asAliases)
       .optional(),
     session: z
@@ -204,6 +209,7 @@ export const querySchema = z.strictObject(
     on_wait_timeout: z.enum(['continue', 'cancel'], { error: 'expected continue or cancel' }).optional(),
     tags: z
       .unknown()
+      .meta({ type: 'object', additionalProperties: { type: 'string', maxLength: MAX_TAG_LENGTH } })
       .superRefine(checkTags)
       .transform((tags) => tags as Record<string, string>)
       .optional(),

@@ -2,7 +2,6 @@
  * `/v1/query`: run a query and wait for it. `/v1/queries`: queries as resources.
  */
 import { randomUUID } from 'node:crypto';
-import { z } from 'zod';
 import { type Failure, shuttingDown } from '../failures.ts';
 import { EVENT_STREAM, requireEventStream, wantsEventStream } from './accept.ts';
 import { lastEventIdOf } from './event-routes.ts';
@@ -14,8 +13,16 @@ import { readParameters } from './parameters.ts';
 import { delivery } from './query-delivery.ts';
 import { eventReplies } from './query-events.ts';
 import { fieldsOfQueryString, type QueryFields, readQueryFields } from './query-fields.ts';
+import {
+  EVENTS_OPERATIONS,
+  eventParameters,
+  ONE_QUERY_OPERATIONS,
+  QUERIES_OPERATIONS,
+  QUERY_OPERATIONS,
+  RESULT_OPERATIONS,
+} from './query-operations.ts';
 import { isQueryId, type ParsedQuery, type QueryOrigin, queryParser } from './query-request.ts';
-import { parseFilter, queryDocument } from './query-view.ts';
+import { parseFilter, toDocument } from './query-view.ts';
 import { parseResultPage } from './result-parameters.ts';
 import { type RouteTable, refuseQueryString } from './routes.ts';
 import type { HttpServices } from './services.ts';
@@ -72,23 +79,27 @@ export function addQueryRoutes(routes: RouteTable, services: HttpServices): void
         await run(exchange, fieldsOfQueryString(exchange.ctx.querystring), true);
       },
     },
-    { head: false },
+    { head: false, operations: QUERY_OPERATIONS },
   );
 
-  routes.add('/v1/queries', {
-    async POST(exchange) {
-      begin(exchange);
-      const fields = await readQueryFields(exchange, limits.maxBodyBytes);
-      const chooseFormat = (asked: Format | undefined) => asked ?? 'json';
-      const { request, wait } = parseFor(exchange, fields, { chooseFormat });
-      if (wait !== undefined) throw misplacedWait('the reply comes at once');
-      await kept.submit(exchange, request);
+  routes.add(
+    '/v1/queries',
+    {
+      async POST(exchange) {
+        begin(exchange);
+        const fields = await readQueryFields(exchange, limits.maxBodyBytes);
+        const chooseFormat = (asked: Format | undefined) => asked ?? 'json';
+        const { request, wait } = parseFor(exchange, fields, { chooseFormat });
+        if (wait !== undefined) throw misplacedWait('the reply comes at once');
+        await kept.submit(exchange, request);
+      },
+      GET(exchange) {
+        const page = queries.list(parseFilter(exchange.ctx.querystring), exchange.principal);
+        replyJson(exchange, { queries: page.queries.map(toDocument), next: page.next ?? null });
+      },
     },
-    GET(exchange) {
-      const page = queries.list(parseFilter(exchange.ctx.querystring), exchange.principal);
-      replyJson(exchange, { queries: page.queries.map(queryDocument), next: page.next ?? null });
-    },
-  });
+    { operations: QUERIES_OPERATIONS },
+  );
 
   routes.add(
     '/v1/queries/{id}/events',
@@ -105,7 +116,7 @@ export function addQueryRoutes(routes: RouteTable, services: HttpServices): void
         services.eventStreams.open(exchange, { ring: feed.ring, lastEventId, types: undefined });
       },
     },
-    { head: false },
+    { head: false, operations: EVENTS_OPERATIONS },
   );
 
   routes.add(
@@ -118,27 +129,31 @@ export function addQueryRoutes(routes: RouteTable, services: HttpServices): void
         await kept.reply(exchange, queryId, parseResultPage(exchange.ctx, delivery));
       },
     },
-    { head: false },
+    { head: false, operations: RESULT_OPERATIONS },
   );
 
-  routes.add('/v1/queries/{id}', {
-    GET(exchange) {
-      refuseQueryString(exchange);
-      const queryId = queryIdInPath(exchange);
-      const view = queries.get(queryId, exchange.principal);
-      if (!view) throw unknownQuery(queryId);
-      replyJson(exchange, queryDocument(view));
+  routes.add(
+    '/v1/queries/{id}',
+    {
+      GET(exchange) {
+        refuseQueryString(exchange);
+        const queryId = queryIdInPath(exchange);
+        const view = queries.get(queryId, exchange.principal);
+        if (!view) throw unknownQuery(queryId);
+        replyJson(exchange, toDocument(view));
+      },
+      async DELETE(exchange) {
+        refuseQueryString(exchange);
+        const queryId = queryIdInPath(exchange);
+        const outcome = await queries.cancel(queryId, exchange.principal);
+        if (outcome === undefined) throw unknownQuery(queryId);
+        // It may have ended well before it could be stopped: what is not wanted any more is not kept either.
+        const dropped = queries.dropResult(queryId, exchange.principal);
+        replyJson(exchange, dropped ? { outcome, result: 'deleted' } : { outcome });
+      },
     },
-    async DELETE(exchange) {
-      refuseQueryString(exchange);
-      const queryId = queryIdInPath(exchange);
-      const outcome = await queries.cancel(queryId, exchange.principal);
-      if (outcome === undefined) throw unknownQuery(queryId);
-      // It may have ended well before it could be stopped: what is not wanted any more is not kept either.
-      const dropped = queries.dropResult(queryId, exchange.principal);
-      replyJson(exchange, dropped ? { outcome, result: 'deleted' } : { outcome });
-    },
-  });
+    { operations: ONE_QUERY_OPERATIONS },
+  );
 }
 
 /** Events carry the result as the JSON reply does. */
@@ -147,8 +162,6 @@ function formatOfEvents(asked: Format | undefined): 'json' {
   const message = `events carry a result as json; ask for ${asked} without "Accept: ${EVENT_STREAM}"`;
   throw invalidRequest([{ path: 'format', message }]);
 }
-
-const eventParameters = z.strictObject({ last_event_id: z.string().optional() });
 
 function queryIdInPath(exchange: Exchange): string {
   const queryId = exchange.parameters.id ?? '';

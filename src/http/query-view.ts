@@ -3,10 +3,11 @@ import { z } from 'zod';
 import type { QueryView } from '../actors/query.ts';
 import { progressMembers } from '../actors/query-feed.ts';
 import { poolLabel, sessionOfPool } from '../sessions/session-pool.ts';
+import type { QueryDocument } from './documents.ts';
 import { pageLimit, readParameters } from './parameters.ts';
 
 /** A query as the contract shows it; what is not known yet is null. */
-export function queryDocument(view: QueryView): Record<string, unknown> {
+export function toDocument(view: QueryView): QueryDocument {
   return {
     query_id: view.queryId,
     state: view.state,
@@ -21,14 +22,14 @@ export function queryDocument(view: QueryView): Record<string, unknown> {
     attempts: view.attempts,
     worker: view.worker ?? null,
     progress: view.progress === undefined ? null : progressMembers(view.progress),
-    error: view.error?.toProblem(view.queryId) ?? null,
-    result: resultDocument(view),
+    error: (view.error?.toProblem(view.queryId) as QueryDocument['error'] | undefined) ?? null,
+    result: resultOf(view),
     tags: view.tags,
   };
 }
 
 /** Of a result that can be fetched. */
-function resultDocument({ kept, rows, bytes }: QueryView): Record<string, unknown> | null {
+function resultOf({ kept, rows, bytes }: QueryView): QueryDocument['result'] {
   if (kept?.state !== 'kept') return null;
   return {
     rows: rows ?? null,
@@ -38,7 +39,7 @@ function resultDocument({ kept, rows, bytes }: QueryView): Record<string, unknow
   };
 }
 
-const filterSchema = z.strictObject({
+export const filterSchema = z.strictObject({
   state: z
     .enum(['queued', 'running', 'succeeded', 'failed', 'cancelled'], {
       error: 'expected queued, running, succeeded, failed or cancelled',

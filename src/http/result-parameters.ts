@@ -9,7 +9,7 @@ import { formatOf, type ResultPage } from './kept-results.ts';
 import { readParameters } from './parameters.ts';
 import { csvSchema, misplacedOptions, outputOf, rowFormatSchema } from './query-request.ts';
 
-const parameters = z.strictObject({
+export const resultParameters = z.strictObject({
   format: z.enum(FORMATS, { error: `expected one of ${FORMATS.join(', ')}` }).optional(),
   row_format: rowFormatSchema.optional(),
   csv: z
@@ -26,7 +26,7 @@ const parameters = z.strictObject({
  * `Accept` says more. Throws `INVALID_REQUEST` and `NOT_ACCEPTABLE`.
  */
 export function parseResultPage(ctx: Context, submitted: Delivery | undefined): ResultPage {
-  const asked = readParameters(ctx.querystring, parameters);
+  const asked = readParameters(ctx.querystring, resultParameters);
   const { accept } = ctx.req.headers;
   const isOpen = asked.format === undefined && (accept === undefined || accept === '*/*');
   const { offset, limit } = asked;

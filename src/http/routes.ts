@@ -14,6 +14,7 @@
  */
 import type { Exchange } from './exchange.ts';
 import { invalidRequest } from './invalid-request.ts';
+import type { Operation } from './openapi/operation.ts';
 
 export type Handler = (exchange: Exchange) => void | Promise<void>;
 
@@ -33,12 +34,17 @@ export interface RouteOptions {
   readonly head?: boolean;
   /** `key` where nothing is said. */
   readonly access?: Access;
+  /** What each method takes and replies, for the OpenAPI document; each has to have one. */
+  readonly operations?: Operations;
 }
+
+export type Operations = Readonly<Partial<Record<keyof Handlers, Operation>>>;
 
 export interface Route {
   readonly pattern: string;
   readonly access: Access;
   readonly handlers: ReadonlyMap<string, Handler>;
+  readonly operations: Operations;
   /** The `Allow` header (RFC 9110, section 10.2.1). */
   readonly allow: string;
 }
@@ -59,14 +65,18 @@ export class RouteTable {
   readonly #literal = new Map<string, RouteMatch>();
   readonly #patterns: PatternRoute[] = [];
 
-  add(pattern: string, handlers: Handlers, { head = true, access = 'key' }: RouteOptions = {}): void {
+  add(
+    pattern: string,
+    handlers: Handlers,
+    { head = true, access = 'key', operations = {} }: RouteOptions = {},
+  ): void {
     const byMethod = new Map<string, Handler>();
     for (const [method, handler] of Object.entries(handlers) as [string, Handler][]) {
       byMethod.set(method, handler);
       if (method === 'GET' && head) byMethod.set('HEAD', handler);
     }
     const allow = [...byMethod.keys(), 'OPTIONS'].join(', ');
-    const route: Route = { pattern, access, handlers: byMethod, allow };
+    const route: Route = { pattern, access, handlers: byMethod, operations, allow };
     if (!pattern.includes('{')) this.#literal.set(pattern, { route, parameters: NO_PARAMETERS });
     else this.#patterns.push({ match: toRegExp(pattern), route });
   }

@@ -15,13 +15,19 @@ import type { SupervisionNode } from '../supervisors/supervisor-handle.ts';
 import type { EventLog } from '../telemetry/event-log.ts';
 import type { ExportSpec } from '../workers/protocol.ts';
 import type { AuthFailure } from './auth.ts';
+import type {
+  Document,
+  readinessDocument,
+  reloadedDocument,
+  restartDocument,
+  sessionDocument,
+  sourceDocument,
+  workerDocument,
+} from './documents.ts';
 import type { EventStreams } from './event-streams.ts';
 
 /** A configured source, without anything secret. */
-export interface SourceView {
-  readonly alias: string;
-  readonly kind: string;
-}
+export type SourceView = Document<typeof sourceDocument>;
 
 /** A table of a source, or a view. */
 export interface TableRow {
@@ -92,22 +98,7 @@ export interface SessionRequest extends SessionPatch {
 }
 
 /** A session as the contract shows it. */
-export interface SessionView {
-  readonly session_id: string;
-  readonly name: string | null;
-  readonly owner: string;
-  readonly state: string;
-  readonly sources: readonly string[];
-  readonly created_at: number;
-  readonly expires_at: number;
-  readonly idle_expires_at: number;
-  readonly memory_limit: number;
-  readonly disk_limit: number;
-  readonly threads: number;
-  readonly disk_used_bytes: number;
-  /** What the last death of its worker, or change of its sources, took along. */
-  readonly lost: readonly string[];
-}
+export type SessionView = Document<typeof sessionDocument>;
 
 /** Each rejects with `NOT_FOUND` for a session that is not the principal's to see, and `SESSION_EXPIRED` for one that has ended. */
 export interface SessionService {
@@ -121,39 +112,14 @@ export interface SessionService {
 }
 
 /** One worker of `GET /v1/workers`. */
-export interface WorkerView {
-  readonly id: string;
-  readonly pool: string;
-  readonly pid: number | null;
-  readonly state: string;
-  readonly incarnation: number;
-  readonly query_id: string | null;
-  readonly session_id: string | null;
-  readonly rss_bytes: number | null;
-  readonly uptime_ms: number;
-  /** How many it has run. */
-  readonly queries: number;
-}
+export type WorkerView = Document<typeof workerDocument>;
 
-export interface Readiness {
-  readonly ready: boolean;
-  /** The state of each pool by its name. */
-  readonly pools: Readonly<Record<string, string>>;
-}
+export type Readiness = Document<typeof readinessDocument>;
 
-export interface Reloaded {
-  readonly version: number;
-  readonly changes: readonly { readonly path: string; readonly effect: string }[];
-  readonly warnings: readonly { readonly path: string; readonly message: string }[];
-}
+export type Reloaded = Document<typeof reloadedDocument>;
 
 /** A restart that was accepted, and has not happened yet. */
-export interface RestartAccepted {
-  /** As `GET /v1/supervision` has it. */
-  readonly path: string;
-  /** The one that ends. */
-  readonly incarnation: number;
-}
+export type RestartAccepted = Document<typeof restartDocument>;
 
 export interface OperationsService {
   ready(): Readiness;

@@ -13,6 +13,7 @@ checkForLeaks();
 const EXPECTED: Readonly<Record<string, Access>> = {
   '/healthz': 'open',
   '/readyz': 'open',
+  '/openapi.json': 'key',
   '/v1/query': 'key',
   '/v1/queries': 'key',
   '/v1/queries/{id}': 'key',
