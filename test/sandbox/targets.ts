@@ -8,11 +8,10 @@ import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
-import { extensionFile } from '../../src/extensions/layout.ts';
 import type { TestServer as DatabaseServer, OwnDatabase } from '../support/servers.ts';
 import { tcpProxy } from '../support/tcp-proxy.ts';
 import { makeFolder } from '../support/temp.ts';
-import { EXTENSIONS } from '../workers/worker-harness.ts';
+import { loadScanners } from './scanners.ts';
 
 /** What attacks have to know of the targets to name them. */
 export interface Places {
@@ -116,13 +115,9 @@ async function writeFiles(closed: string, files: string, sqlite: string, canary:
   await writeFile(join(closed, 'canary.json'), JSON.stringify({ a: canary }));
   const instance = await DuckDBInstance.create(':memory:');
   const connection = await instance.connect();
-  const reader = await connection.runAndReadAll(
-    'SELECT library_version, p.platform FROM pragma_version(), pragma_platform() p',
-  );
-  const [version, platform] = (reader.getRows()[0] ?? []).map(String) as [string, string];
+  await loadScanners(connection, ['sqlite_scanner']);
   const sql = [
     `COPY (SELECT '${canary}' AS a) TO '${join(closed, 'canary.parquet')}'`,
-    `LOAD '${extensionFile(EXTENSIONS, { version, platform }, 'sqlite_scanner')}'`,
     `ATTACH '${join(closed, 'canary.sqlite')}' AS one (TYPE sqlite)`,
     `ATTACH '${join(closed, 'canary.duckdb')}' AS two`,
     `ATTACH '${sqlite}' AS shop (TYPE sqlite)`,
