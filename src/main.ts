@@ -62,7 +62,7 @@ import { Metrics } from './telemetry/metrics.ts';
 import { VERSION } from './version.ts';
 import { WORKER_MAIN } from './workers/launch.ts';
 import { RunFolders } from './workers/run-folder.ts';
-import { EXTENSION_OF } from './workers/source-extensions.ts';
+import { extensionsOf } from './workers/source-extensions.ts';
 import { WorkerExitError } from './workers/worker-exit.ts';
 
 /** For replies to queries that were turned away when the drain timeout was over. */
@@ -527,10 +527,12 @@ function launchOf(config: Config, settings: PoolConfig, folders: RunFolders): st
 }
 
 function workerProcess(config: Config, settings: PoolConfig, folders: RunFolders, workspace?: string) {
-  const kinds = Object.entries(config.sources).flatMap(
-    ([alias, source]) => toAttachment(alias, source)?.kind ?? [],
+  const needed = new Set(
+    Object.entries(config.sources).flatMap(([alias, source]) => {
+      const attachment = toAttachment(alias, source, config.sources);
+      return attachment === undefined ? [] : extensionsOf(attachment);
+    }),
   );
-  const needed = new Set(kinds.flatMap((kind) => EXTENSION_OF[kind] ?? []));
   return {
     main: WORKER_MAIN,
     folders,

@@ -1,10 +1,18 @@
 /** A configured source as a worker attaches it. Pure. */
 import { bucketUrl, siteUrl } from '../config/source-urls.ts';
-import type { MysqlSource, PostgresSource, S3Source, SourceConfig } from '../config/sources.ts';
+import type {
+  DucklakeSource,
+  MysqlSource,
+  PostgresSource,
+  S3Source,
+  SourceConfig,
+} from '../config/sources.ts';
 import type { Attachment } from '../workers/protocol.ts';
 
-/** What a worker needs to attach a source; undefined for the kinds it cannot attach yet. */
-export function toAttachment(alias: string, source: SourceConfig): Attachment | undefined {
+type Sources = Readonly<Record<string, SourceConfig>>;
+
+/** What a worker needs to attach a source; undefined where that needs another of the `sources` that is not there. */
+export function toAttachment(alias: string, source: SourceConfig, sources: Sources): Attachment | undefined {
   switch (source.kind) {
     case 'postgres':
       return { kind: 'postgres', alias, ...server(source), options: postgresOptions(source) };
@@ -43,9 +51,48 @@ export function toAttachment(alias: string, source: SourceConfig): Attachment | 
         ...(source.ssl_ca === undefined ? {} : { sslCa: source.ssl_ca }),
         ...(source.session_token === undefined ? {} : { sessionToken: source.session_token.reveal() }),
       };
-    default:
-      return undefined;
+    case 'ducklake':
+      return lakeOf(alias, source, sources);
   }
+}
+
+function lakeOf(
+  alias: string,
+  { catalog, data_path, metadata_schema, read_only }: DucklakeSource,
+  sources: Sources,
+): Attachment | undefined {
+  const database =
+    'path' in catalog ? ({ kind: 'file', path: catalog.path } as const) : serverOf(catalog.source, sources);
+  const bucket = data_path.startsWith('s3://') ? bucketOf(data_path, sources) : undefined;
+  if (database === undefined || (bucket === undefined && data_path.includes('://'))) return undefined;
+  return {
+    kind: 'ducklake',
+    alias,
+    catalog: database,
+    dataPath: `${data_path.replace(/\/+$/, '')}/`,
+    readOnly: read_only,
+    ...(metadata_schema === undefined ? {} : { metadataSchema: metadata_schema }),
+    ...(bucket === undefined ? {} : { bucket }),
+  };
+}
+
+type Server = Extract<Attachment, { kind: 'postgres' }>;
+type Bucket = Extract<Attachment, { kind: 's3' }>;
+
+function serverOf(alias: string, sources: Sources): Server | undefined {
+  const source = Object.hasOwn(sources, alias) ? sources[alias] : undefined;
+  const attachment = source?.kind === 'postgres' ? toAttachment(alias, source, sources) : undefined;
+  return attachment?.kind === 'postgres' ? attachment : undefined;
+}
+
+/** The source with the longest prefix that the path begins with. */
+function bucketOf(path: string, sources: Sources): Bucket | undefined {
+  return Object.entries(sources)
+    .flatMap(([alias, source]) => {
+      const attachment = source.kind === 's3' ? toAttachment(alias, source, sources) : undefined;
+      return attachment?.kind === 's3' && `${path}/`.startsWith(attachment.url) ? [attachment] : [];
+    })
+    .sort((one, other) => other.url.length - one.url.length)[0];
 }
 
 function viewsOf(views: S3Source['views']) {

@@ -87,7 +87,7 @@ function attachmentOf(
 ): Attachment {
   requireSource(principal, alias);
   const source = Object.hasOwn(sources, alias) ? sources[alias] : undefined;
-  const attachment = source === undefined ? undefined : toAttachment(alias, source);
+  const attachment = source === undefined ? undefined : toAttachment(alias, source, sources);
   if (attachment !== undefined) {
     return 'readOnly' in attachment ? { ...attachment, readOnly: attachment.readOnly || !write } : attachment;
   }
@@ -95,7 +95,7 @@ function attachmentOf(
   const message =
     source === undefined
       ? `no source is named ${JSON.stringify(alias)}; there ${known.length === 0 ? 'are none' : `are ${known.join(', ')}`}`
-      : `sources of kind ${source.kind} cannot be attached yet`;
+      : `${alias} needs another source that is not there`;
   throw invalid(`sources[${index}]`, message);
 }
 
@@ -109,7 +109,7 @@ export function asConfiguredNow(
 ): Attachment[] {
   return attachments.map((placed) => {
     const source = Object.hasOwn(sources, placed.alias) ? sources[placed.alias] : undefined;
-    const now = source === undefined ? undefined : toAttachment(placed.alias, source);
+    const now = source === undefined ? undefined : toAttachment(placed.alias, source, sources);
     if (now === undefined || now.kind !== placed.kind) return placed;
     if (!('readOnly' in now) || !('readOnly' in placed)) return now;
     return { ...now, readOnly: now.readOnly || placed.readOnly };

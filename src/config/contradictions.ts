@@ -8,6 +8,8 @@ import { isLoopback } from './loopback.ts';
 import { type Path, pathText, show, valueAt } from './problems.ts';
 import type { Config } from './schema.ts';
 import { sourceContradictions } from './source-contradictions.ts';
+import { bucketUrl } from './source-urls.ts';
+import type { SourceConfig } from './sources.ts';
 import { formatDuration, formatSize } from './units.ts';
 
 export interface Contradiction {
@@ -168,6 +170,13 @@ function* sources({ config, written }: Whole): Iterable<Contradiction> {
       const others = restsOn.map((other) => ['sources', alias, other]);
       yield { path: ['sources', alias, key], message, restsOn: others };
     }
+    if (source.kind === 'ducklake' && source.data_path.startsWith('s3://')) {
+      const below = (other: SourceConfig) =>
+        other.kind === 's3' && `${source.data_path}/`.startsWith(bucketUrl(other));
+      const message = 'expected a path below one of the s3 sources, whose keys it is read with';
+      if (!Object.values(config.sources).some(below))
+        yield { path: ['sources', alias, 'data_path'], message, restsOn: [] };
+    }
     if (source.kind === 'ducklake' && 'source' in source.catalog) {
       yield* ducklakeCatalog(alias, source.catalog.source, config.sources, written);
     }
@@ -180,7 +189,7 @@ function* ducklakeCatalog(
   configured: Config['sources'],
   written: unknown,
 ): Iterable<Contradiction> {
-  const kinds: readonly (string | undefined)[] = ['postgres', 'mysql', 'sqlite', 'duckdb'];
+  const kinds: readonly (string | undefined)[] = ['postgres'];
   if (kinds.includes(configured[catalog]?.kind)) return;
   const there = valueAt(written, ['sources', catalog]) !== undefined;
   const message = `expected the alias of a configured ${kinds.join(', ')} source, or the path of a file (./name)`;

@@ -16,16 +16,9 @@ interface NotYet {
 }
 
 const NO_EFFECT = 'checked, but without effect in this version';
-const NOT_ATTACHED = 'checked, but sources of this kind are not attached yet in this version';
 
 export const NOT_YET: readonly NotYet[] = [
   { path: ['exports', 'retention'], action: 'warn', message: NO_EFFECT },
-  {
-    path: ['sources', '*', 'kind'],
-    values: ['ducklake'],
-    action: 'warn',
-    message: NOT_ATTACHED,
-  },
   { path: ['telemetry', 'otlp_endpoint'], action: 'warn', message: NO_EFFECT },
 ];
 

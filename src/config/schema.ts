@@ -13,7 +13,7 @@ import { poolsSchema } from './pools.ts';
 import { sourcesSchema } from './sources.ts';
 import { duration, size } from './units.ts';
 
-const SCANNERS = ['postgres_scanner', 'mysql_scanner', 'httpfs', 'sqlite_scanner'];
+const SCANNERS = ['postgres_scanner', 'mysql_scanner', 'httpfs', 'sqlite_scanner', 'ducklake'];
 const TEN_YEARS_MS = 3_650 * 86_400_000;
 
 export const configSchema = section({

@@ -161,14 +161,23 @@ const files = mapping({
 const CATALOG =
   'expected the path of a catalog file (with a / or a . in it), or the alias of a configured database';
 
+const DATA_PATH = 'expected the path of a folder, or s3://bucket/folder below a configured s3 source';
+
 const ducklake = mapping({
   kind: z.literal('ducklake'),
   /** Alias of a configured database, or path of a catalog file: an alias has no `/` and no `.`. */
   catalog: text(CATALOG)
     .regex(/^[^:=\s][^:=]*$/, { error: CATALOG })
     .transform((value) => (IDENTIFIER.pattern.test(value) ? { source: value } : { path: value })),
-  /** A folder, or an object-storage URL such as `s3://bucket/prefix`. */
-  data_path: text(),
+  /** A folder, or a URL below a configured `s3` source, such as `s3://bucket/prefix`. */
+  data_path: text(DATA_PATH).refine(
+    (path) => !path.includes('://') || (/^s3:\/\/[^/]+\/./.test(path) && isPlain(path.slice('s3:/'.length))),
+    { error: DATA_PATH },
+  ),
+  /** The schema of the catalog's tables in its database. */
+  metadata_schema: text(IDENTIFIER.expected)
+    .regex(IDENTIFIER.pattern, { error: IDENTIFIER.expected })
+    .optional(),
   read_only: readOnly,
 });
 

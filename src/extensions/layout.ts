@@ -13,7 +13,13 @@ export interface DuckdbBuild {
 }
 
 /** The scanners behind the source kinds; what the binding lacks. */
-export const DEFAULT_EXTENSIONS = ['postgres_scanner', 'mysql_scanner', 'httpfs', 'sqlite_scanner'] as const;
+export const DEFAULT_EXTENSIONS = [
+  'postgres_scanner',
+  'mysql_scanner',
+  'httpfs',
+  'sqlite_scanner',
+  'ducklake',
+] as const;
 
 /** `INSTALL postgres` gives `postgres_scanner.duckdb_extension`: DuckDB's short names, and the files' names. */
 const SHORT_NAMES: Readonly<Record<string, string>> = {

@@ -96,9 +96,44 @@ const views = z.array(
   z.strictObject({ name, path: name, format: z.enum(['parquet', 'csv', 'json']).optional() }),
 );
 
+const postgres = z.strictObject({ kind: z.literal('postgres'), ...server });
+
+const bucket = z.strictObject({
+  kind: z.literal('s3'),
+  alias: name,
+  /** `s3://bucket/prefix/`: every path of the source is below it. */
+  url: name,
+  region: name,
+  /** `host:port`; Amazon's own without it. */
+  endpoint: name.optional(),
+  urlStyle: z.enum(['vhost', 'path']),
+  useSsl: z.boolean(),
+  keyId: z.string().optional(),
+  secret: z.string().optional(),
+  sessionToken: z.string().optional(),
+  sslCa: name.optional(),
+  /** Each a path or glob below `url`. */
+  views,
+});
+
 /** A source as a worker attaches it: what it is, and the credentials this query needs. Never logged. */
 const attachment = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('postgres'), ...server }),
+  z.strictObject({
+    kind: z.literal('ducklake'),
+    alias: name,
+    /** Where its catalog is: a file of DuckDB's, or a server. */
+    catalog: z.discriminatedUnion('kind', [
+      z.strictObject({ kind: z.literal('file'), path: name }),
+      postgres,
+    ]),
+    /** The schema that its catalog has there; DuckDB's default without it. */
+    metadataSchema: name.optional(),
+    /** Ends with a `/`: a folder, or a URL below that of `bucket`. */
+    dataPath: name,
+    bucket: bucket.optional(),
+    readOnly: z.boolean(),
+  }),
+  postgres,
   z.strictObject({ kind: z.literal('mysql'), ...server }),
   z.strictObject({ kind: z.literal('sqlite'), alias: name, path: name, readOnly: z.boolean() }),
   z.strictObject({ kind: z.literal('duckdb'), alias: name, path: name }),
@@ -109,23 +144,7 @@ const attachment = z.discriminatedUnion('kind', [
     /** Each a path or glob below `path`. */
     views,
   }),
-  z.strictObject({
-    kind: z.literal('s3'),
-    alias: name,
-    /** `s3://bucket/prefix/`: every path of the source is below it. */
-    url: name,
-    region: name,
-    /** `host:port`; Amazon's own without it. */
-    endpoint: name.optional(),
-    urlStyle: z.enum(['vhost', 'path']),
-    useSsl: z.boolean(),
-    keyId: z.string().optional(),
-    secret: z.string().optional(),
-    sessionToken: z.string().optional(),
-    sslCa: name.optional(),
-    /** Each a path or glob below `url`. */
-    views,
-  }),
+  bucket,
   z.strictObject({
     kind: z.literal('http'),
     alias: name,

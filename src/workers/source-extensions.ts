@@ -1,12 +1,25 @@
-/** The DuckDB extension that a kind of source needs. Known to the API too, which loads no DuckDB. */
+/** The DuckDB extensions that a source needs. Known to the API too, which loads no DuckDB. */
 import type { Attachment } from './protocol.ts';
 
-export const EXTENSION_OF: Readonly<Record<Attachment['kind'], string | undefined>> = {
-  postgres: 'postgres_scanner',
-  mysql: 'mysql_scanner',
-  sqlite: 'sqlite_scanner',
-  files: undefined,
-  duckdb: undefined,
-  s3: 'httpfs',
-  http: 'httpfs',
-};
+export function extensionsOf(source: Attachment): readonly string[] {
+  switch (source.kind) {
+    case 'postgres':
+      return ['postgres_scanner'];
+    case 'mysql':
+      return ['mysql_scanner'];
+    case 'sqlite':
+      return ['sqlite_scanner'];
+    case 's3':
+    case 'http':
+      return ['httpfs'];
+    case 'ducklake':
+      return [
+        'ducklake',
+        ...(source.catalog.kind === 'postgres' ? ['postgres_scanner'] : []),
+        ...(source.bucket === undefined ? [] : ['httpfs']),
+      ];
+    case 'duckdb':
+    case 'files':
+      return [];
+  }
+}

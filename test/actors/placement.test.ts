@@ -148,7 +148,6 @@ it.each([
   [{ pool: 'toString' }, 'pool', /no pool is named "toString"/],
   [{ sources: ['landing', 'nope'] }, 'sources[1]', /no source is named "nope"; there are pg, landing, lake/],
   [{ sources: ['__proto__'] }, 'sources[0]', /no source is named "__proto__"/],
-  [{ sources: ['lake'] }, 'sources[0]', /kind ducklake cannot be attached yet/],
 ])('what is not there is refused with its path: %j', (fields, path, message) => {
   expect(() => placeQuery(request(fields), config)).toThrow(
     expect.objectContaining({

@@ -49,7 +49,7 @@ const DEFAULTS = {
   data_dir: resolve('.duckcoop'),
   extensions: {
     directory: resolve('extensions'),
-    load: ['postgres_scanner', 'mysql_scanner', 'httpfs', 'sqlite_scanner'],
+    load: ['postgres_scanner', 'mysql_scanner', 'httpfs', 'sqlite_scanner', 'ducklake'],
   },
   pools: { interactive },
   reload: { watch: false },

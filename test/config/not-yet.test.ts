@@ -31,20 +31,6 @@ test('what is off is not warned of', () => {
   expect(warned('chaos: {enabled: false}\ntelemetry: {otlp_endpoint: null}\nauth: {mode: none}')).toEqual([]);
 });
 
-test('sources of kinds that are not attached yet are warned of one by one', () => {
-  expect(
-    warned(`
-sources:
-  a: { kind: sqlite, path: a }
-  b: { kind: duckdb, path: b }
-  c: { kind: s3, bucket: c }
-  d: { kind: http, url: "http://d" }
-  e: { kind: ducklake, catalog: a, data_path: "s3://c/x" }
-  f: { kind: files, path: f }
-`),
-  ).toEqual(['sources.e.kind']);
-});
-
 test('a warning shows the value and where it stands', () => {
   const loaded = loadText('telemetry:\n  otlp_endpoint: http://a\n');
   const warning = { path: 'telemetry.otlp_endpoint', value: '"http://a"', line: 2, column: 3 };
@@ -56,7 +42,6 @@ test('every entry of the table names something that the schema has', () => {
   const sample = {
     ...known,
     pools: { '*': known.pools.interactive },
-    sources: { '*': { kind: 'ducklake' } },
     auth: { mode: 'api_keys', principals: {} },
     limits: { '*': known.limits.reader },
   };

@@ -11,8 +11,9 @@ sources:
   a: { kind: sqlite, path: a.db }
   b: { kind: duckdb, path: /abs/b.db }
   c: { kind: files, path: ../c }
-  d: { kind: ducklake, catalog: a, data_path: ./lake }
+  d: { kind: ducklake, catalog: f, data_path: ./lake }
   e: { kind: ducklake, catalog: ./cat.ducklake, data_path: "s3://bucket/x" }
+  g: { kind: s3, bucket: bucket }
   f: { kind: postgres, host: h, user: u, database: d, ssl_mode: verify-ca, ssl_ca: ca.pem, ssl_cert: c.pem, ssl_key: k.pem }
 `),
   );
@@ -21,7 +22,7 @@ sources:
     a: { path: `${FOLDER}/a.db` },
     b: { path: '/abs/b.db' },
     c: { path: '/etc/c' },
-    d: { catalog: { source: 'a' }, data_path: `${FOLDER}/lake` },
+    d: { catalog: { source: 'f' }, data_path: `${FOLDER}/lake` },
     e: { catalog: { path: `${FOLDER}/cat.ducklake` }, data_path: 's3://bucket/x' },
     f: { ssl_ca: `${FOLDER}/ca.pem`, ssl_cert: `${FOLDER}/c.pem`, ssl_key: `${FOLDER}/k.pem` },
   });

@@ -1,7 +1,7 @@
 /** The extensions of a worker's sources: those that were there at its start, and those that its first source of a kind brings. */
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Attachment, Configure } from '../protocol.ts';
-import { EXTENSION_OF } from '../source-extensions.ts';
+import { extensionsOf } from '../source-extensions.ts';
 import type { Guard } from './guard.ts';
 import { loadExtensions, type OpenInstance } from './open-instance.ts';
 import { Refusal } from './refusal.ts';
@@ -32,23 +32,21 @@ export class Extensions {
    * started is loaded now.
    */
   async require(source: Attachment, open: OpenInstance, connection: DuckDBConnection): Promise<void> {
-    requireExtension(source, open.missing);
-    requireExtension(source, this.#missing);
-    const { directory, names, onDemand = [] } = this.#configured;
-    const name = EXTENSION_OF[source.kind];
-    if (name === undefined || names.includes(name) || !onDemand.includes(name)) return;
-    requireExtension(
-      source,
-      await loadExtensions(open.instance, { directory, names: [name] }, this.#threads),
-    );
-    await this.#guard.learn(connection);
-    this.#configured = { directory, names: [...names, name], onDemand };
+    for (const name of extensionsOf(source)) {
+      requireExtension(source, name, open.missing);
+      requireExtension(source, name, this.#missing);
+      const { directory, names, onDemand = [] } = this.#configured;
+      if (names.includes(name) || !onDemand.includes(name)) continue;
+      const missing = await loadExtensions(open.instance, { directory, names: [name] }, this.#threads);
+      requireExtension(source, name, missing);
+      await this.#guard.learn(connection);
+      this.#configured = { directory, names: [...names, name], onDemand };
+    }
   }
 }
 
-function requireExtension(source: Attachment, missing: ReadonlyMap<string, string>): void {
-  const name = EXTENSION_OF[source.kind];
-  const why = name === undefined ? undefined : missing.get(name);
+function requireExtension(source: Attachment, name: string, missing: ReadonlyMap<string, string>): void {
+  const why = missing.get(name);
   if (why === undefined) return;
   const detail = `${source.alias}: the DuckDB extension ${name} cannot be loaded (${why}). An operator installs it with \`duckcoop extensions install\` and starts the server anew.`;
   throw new Refusal('SOURCE_UNAVAILABLE', detail, { source: source.alias });

@@ -12,7 +12,7 @@
  */
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Attachment, Configure } from '../protocol.ts';
-import { EXTENSION_OF } from '../source-extensions.ts';
+import { extensionsOf } from '../source-extensions.ts';
 import { type AttachedInstance, AttachedInstances, type Purpose } from './attached-instances.ts';
 import { Extensions } from './extensions.ts';
 import { Guard } from './guard.ts';
@@ -270,7 +270,7 @@ export class Instances {
   }
 
   async #leaseOwn(request: LeaseRequest): Promise<Lease> {
-    const usesSpare = request.attachments.some((source) => EXTENSION_OF[source.kind] !== undefined);
+    const usesSpare = request.attachments.some((source) => extensionsOf(source).length > 0);
     const own = await (usesSpare ? this.#spare.catch(() => this.#openSpare()) : openBare(this.#configure));
     const pipe = request.copies ? this.#pipe : undefined;
     const limits: Limits = {

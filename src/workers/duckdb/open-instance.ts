@@ -131,7 +131,10 @@ export async function lock(
 ): Promise<void> {
   const folders = [
     ...own,
-    ...attachments.flatMap((source) => (source.kind === 'files' ? [source.path] : [])),
+    ...attachments.flatMap((source) => {
+      if (source.kind === 'ducklake') return source.bucket === undefined ? [source.dataPath] : [];
+      return source.kind === 'files' ? [source.path] : [];
+    }),
   ];
   const remote = attachments.flatMap((source) => remotePrefixOf(source) ?? []);
   await run(instance, [

@@ -6,6 +6,7 @@
  */
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Attachment } from '../protocol.ts';
+import { LAKE_CATALOG } from './lake-catalog.ts';
 import {
   type PathFunctions,
   type Place,
@@ -47,16 +48,21 @@ export class PathWall {
     { keyword, words }: Head,
     attachments: readonly Attachment[],
   ): Promise<void> {
+    const hasLake = attachments.some(({ kind }) => kind === 'ducklake');
+    if (hasLake || this.#options.keepsDefinitions) refuseLakeCatalog(text, keyword, hasLake);
     const prefixes = attachments.flatMap((source) => remotePrefixOf(source) ?? []);
     const defined =
       keyword === 'create' ? words.find((word, index) => index > 0 && !BEFORE_OBJECT.has(word)) : undefined;
     const outlives = this.#options.keepsDefinitions && defined !== undefined && !PLAIN_OBJECTS.has(defined);
-    if (prefixes.length === 0 && !outlives) return;
+    if (prefixes.length === 0 && !outlives && !hasLake) return;
     const inMacro = defined === 'macro' || defined === 'function';
     if (inMacro && nameOfMacro(text) === LIST) throw Refusal.forbiddenFunction(LIST);
     const functions: PathFunctions = { takesPath: (name) => this.#takesPath(name), inMacro };
     const places = await placesOf(connection, text, keyword, functions);
-    for (const place of places) requirePlain(place, prefixes.length === 0 ? undefined : prefixes);
+    for (const place of places) {
+      if ('path' in place) refuseLakeCatalog(place.path, keyword, hasLake);
+      if (prefixes.length > 0 || outlives) requirePlain(place, prefixes.length === 0 ? undefined : prefixes);
+    }
   }
 
   #takesPath(name: string): boolean {
@@ -90,6 +96,19 @@ async function placesOf(
   const queryTree = query === '' || head === '' ? undefined : await syntaxTree(connection, query);
   if (queryTree === undefined) return [...placesInText(text, functions, CALLS.has(keyword))];
   return [...placesInText(head, functions), ...placesInTree(queryTree, functions)];
+}
+
+/** What a name without its database means is told by these alone. */
+const RENAMES = /search_path|schema/i;
+
+/** The database of a lake's catalog has no other door than its name, which nothing in a name can hide. */
+function refuseLakeCatalog(text: string, keyword: string, hasLake: boolean): void {
+  if (text.toLowerCase().includes(LAKE_CATALOG))
+    throw new Refusal('FORBIDDEN', 'The catalog of a lake is not read by itself.', {
+      denied: { kind: 'source', name: LAKE_CATALOG },
+    });
+  const renames = keyword === 'use' || ((keyword === 'set' || keyword === 'pragma') && RENAMES.test(text));
+  if (hasLake && renames) throw Refusal.forbiddenStatement(keyword.toUpperCase());
 }
 
 function nameOfMacro(text: string): string | undefined {

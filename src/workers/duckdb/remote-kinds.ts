@@ -12,5 +12,6 @@ export function isRemote(source: Attachment): source is RemoteSource {
 
 /** What every path of the source begins with; undefined for sources that have no such paths. */
 export function remotePrefixOf(source: Attachment): RemotePrefix | undefined {
+  if (source.kind === 'ducklake') return source.bucket === undefined ? undefined : source.dataPath;
   return isRemote(source) ? source.url : undefined;
 }

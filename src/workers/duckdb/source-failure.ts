@@ -146,9 +146,11 @@ export function settingsOf({ kind, options }: Server): string {
     .join(' ');
 }
 
-function secretsOf(source: Attachment): string[] {
+function secretsOf(source: Attachment | { readonly kind: 'file' } | undefined): string[] {
+  if (source === undefined) return [];
   const secrets = 'password' in source ? [source.password] : [];
   if (source.kind === 'http') secrets.push(source.bearerToken, ...Object.values(source.headers));
+  if (source.kind === 'ducklake') return [source.catalog, source.bucket].flatMap((part) => secretsOf(part));
   if (source.kind === 's3') secrets.push(source.keyId, source.secret, source.sessionToken);
   return secrets.filter((secret) => secret !== undefined);
 }

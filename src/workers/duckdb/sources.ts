@@ -10,10 +10,12 @@ import type { Attachment } from '../protocol.ts';
 import { readDuckDBError } from './duckdb-error.ts';
 import { createView } from './file-views.ts';
 import { attachFolder } from './folder-source.ts';
+import { attachLake, type Lake } from './lake-source.ts';
 import { identifier, literal } from './quote.ts';
 import { Refusal } from './refusal.ts';
 import { isRemote } from './remote-kinds.ts';
 import { attachRemote, viewsNamedIn } from './remote-sources.ts';
+import { serverSecret } from './server-secret.ts';
 import { type Server, settingsOf, sourceFailure, unavailable, withoutSecrets } from './source-failure.ts';
 
 export interface AttachRequest {
@@ -55,6 +57,9 @@ export async function attach(
           `ATTACH ${literal(source.path)} AS ${identifier(source.alias)} (TYPE duckdb, READ_ONLY)`,
         );
         return;
+      case 'ducklake':
+        await attachLake(connection, source);
+        return;
       case 's3':
       case 'http':
         await makeRoom(connection, source, views);
@@ -84,8 +89,13 @@ function failureOf(source: Attachment, error: unknown): unknown {
   if (info.type === 'INTERRUPT') return error;
   const message = withoutSecrets(info.message, [source]);
   // Where a file of the server's lies is nobody's business.
-  const plain = 'path' in source ? message.replaceAll(source.path, source.alias) : message;
+  const path = 'path' in source ? source.path : source.kind === 'ducklake' ? pathOf(source) : undefined;
+  const plain = path === undefined ? message : message.replaceAll(path, source.alias);
   return sourceFailure(info, [source]) ?? unavailable(source, plain);
+}
+
+function pathOf({ catalog }: Lake): string | undefined {
+  return catalog.kind === 'file' ? catalog.path : undefined;
 }
 
 /** Makes the views of remote sources that the statement names and that are not there yet. */
@@ -108,15 +118,7 @@ export async function makeNamedViews(
 
 async function attachServer(connection: DuckDBConnection, source: Server): Promise<void> {
   const secret = identifier(`duckcoop_${source.alias}`);
-  const fields = [
-    `TYPE ${source.kind}`,
-    `HOST ${literal(source.host)}`,
-    `PORT ${source.port}`,
-    ...(source.user === undefined ? [] : [`USER ${literal(source.user)}`]),
-    ...(source.password === undefined ? [] : [`PASSWORD ${literal(source.password)}`]),
-    ...(source.database === undefined ? [] : [`DATABASE ${literal(source.database)}`]),
-  ];
-  await connection.run(`CREATE TEMPORARY SECRET ${secret} (${fields.join(', ')})`);
+  await connection.run(`CREATE TEMPORARY SECRET ${secret} (${serverSecret(source)})`);
   await connection.run(
     `ATTACH ${literal(settingsOf(source))} AS ${identifier(source.alias)} (TYPE ${source.kind}, SECRET ${secret}${source.readOnly ? ', READ_ONLY' : ''})`,
   );
