@@ -17,13 +17,15 @@ where an outcome is another one: \`npm test -- -u test/sandbox/attacks.test.ts\`
 Everything is real: \`{folder}\` is a folder that is no source, with a secret in a file of each format; \`{postgres}\`, \`{mysql}\`, \`{http}\` and \`{tcp}\` are
 ports of servers that count who comes. In no case does the secret come in a reply, does anything reach a target, is a file made or changed, or does a
 worker end. Each is tried by a reader and by a writer (\`sql.write: true\`), in a request with a PostgreSQL source (\`pg1\`; \`my1\`, of MariaDB, where it is named), and in a
-session with \`pg1\`, a SQLite file and a folder of files. Where a session has another outcome it stands behind a slash.
+session with \`pg1\`, a SQLite file and a folder of files. With \`lk1\` (\`s3://lake/open/\`) and \`web1\` (\`http://127.0.0.1:{http}/open/\`) are tried those of
+object storage and the web. Where a session has another outcome it stands behind a slash.
 
 | outcome | what it is |
 | --- | --- |
 | function \`x\` | refused by the guard, before DuckDB binds anything: \`FORBIDDEN\`, \`denied.kind\` is \`function\` |
 | statement \`X\` | refused for what kind of statement it is: \`FORBIDDEN\`, \`denied.kind\` is \`statement\` |
 | source | refused by DuckDB, whose instance may open nothing but the sources: \`FORBIDDEN\`, \`denied.kind\` is \`source\` |
+| SOURCE_UNAVAILABLE | the source is a web server, and sent whoever asked elsewhere |
 | error | DuckDB's own error, of this type: there is no such thing, or it cannot be changed |
 | answered | it is a read like any other, and tells no credential |
 

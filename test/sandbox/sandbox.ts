@@ -1,4 +1,4 @@
-/** A server with sources of every kind, a reader and a writer on it, each with a session, and the targets beside it. */
+/** A server with sources of every kind, a reader and a writer on it, each with sessions, and the targets beside it. */
 import { join } from 'node:path';
 import { ROOT } from '../support/cli.ts';
 import { bearer, keyHash } from '../support/principals.ts';
@@ -21,7 +21,7 @@ export type Scope = (typeof SCOPES)[number];
 export interface Sandbox {
   readonly server: TestServer;
   readonly targets: Targets;
-  /** Runs SQL as somebody, with the database servers that it names as sources, or in a session with one and the files. */
+  /** Runs SQL as somebody, with the sources that it is about, or in a session that has them. */
   run(sql: string, who: { readonly role: Role; readonly scope: Scope }, fields?: Settings): Promise<Reply>;
   /** Only what is a fault of the attack's: lost connections, crashes. */
   crashes(): number;
@@ -36,7 +36,7 @@ export async function makeSandbox(servers: {
   readonly mysql: DatabaseServer;
 }): Promise<Sandbox> {
   const targets = await makeTargets(servers);
-  const { own, files, sqlite, password } = targets;
+  const { own, files, sqlite, remote, password } = targets;
   const principals = Object.fromEntries(
     ROLES.map((role) => [nameOf(role), { key_hash: keyHash(keyOf(role)), role }]),
   );
@@ -66,6 +66,7 @@ export async function makeSandbox(servers: {
       },
       sq1: { kind: 'sqlite', path: sqlite },
       f1: { kind: 'files', path: files },
+      ...remote,
     },
     config: {
       extensions: { directory: join(ROOT, 'extensions') },
@@ -77,15 +78,17 @@ export async function makeSandbox(servers: {
   await server.server.ready;
   const post = (role: Role, path: string, body: Settings) =>
     call(server.url, 'POST', path, body, undefined, bearer(keyOf(role)));
-  const sessions = new Map<Role, string>();
+  const sessions = new Map<Role, { readonly files: string; readonly remote: string }>();
   for (const role of ROLES) {
-    const { body } = await post(role, '/v1/sessions', { sources: ['pg1', 'sq1', 'f1'] });
-    sessions.set(role, body.session_id);
+    const open = async (...sources: string[]): Promise<string> =>
+      (await post(role, '/v1/sessions', { sources })).body.session_id;
+    sessions.set(role, { files: await open('pg1', 'sq1', 'f1'), remote: await open('pg1', 'lk1', 'web1') });
   }
-  const fieldsOf = (sql: string, role: Role, scope: Scope) =>
-    scope === 'session'
-      ? { session: sessions.get(role) }
-      : { sources: ['pg1', ...(sql.includes('my1') ? ['my1'] : [])] };
+  const fieldsOf = (sql: string, role: Role, scope: Scope) => {
+    const remote = /s3:\/\/|\/open\/|lk1|web1/i.test(sql);
+    if (scope === 'session') return { session: sessions.get(role)?.[remote ? 'remote' : 'files'] };
+    return { sources: ['pg1', ...(sql.includes('my1') ? ['my1'] : []), ...(remote ? ['lk1', 'web1'] : [])] };
+  };
   return {
     server,
     targets,

@@ -8,6 +8,7 @@ import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
+import { S3_KEYS, type S3Server, startS3Server } from '../support/s3-server.ts';
 import type { TestServer as DatabaseServer, OwnDatabase } from '../support/servers.ts';
 import { tcpProxy } from '../support/tcp-proxy.ts';
 import { makeFolder } from '../support/temp.ts';
@@ -20,8 +21,10 @@ export interface Places {
   /** Of the way to a PostgreSQL server, counted, with the database `database` and its table `canary`. */
   readonly postgres: { readonly port: number; readonly database: string; readonly user: string };
   readonly mysql: { readonly port: number; readonly database: string; readonly user: string };
-  /** Of an HTTP server that serves the canary as `/canary.csv`. */
+  /** Of an HTTP server that has the canary everywhere but below `/open/`, which is a source. */
   readonly http: number;
+  /** Of an S3 server with the bucket `lake`, of which `open/` is a source, and the bucket `closed`. */
+  readonly s3: number;
   /** Of a listener that says nothing. */
   readonly tcp: number;
   /** Two texts: where they come out as one, somebody evaluated a text. */
@@ -35,6 +38,8 @@ export interface Targets {
   /** Folder of a `files` source, and a SQLite file that is one. */
   readonly files: string;
   readonly sqlite: string;
+  /** Settings of the sources of object storage and of the web. */
+  readonly remote: Readonly<Record<'lk1' | 'web1', Readonly<Record<string, unknown>>>>;
   /** The password of a source. It is wanted as well. */
   readonly password: string;
   /** The texts that nobody may get to see. */
@@ -73,6 +78,8 @@ export async function makeTargets(servers: {
     http: await countedHttp(`a\n${canary}\n`),
     tcp: await countedListener(),
   };
+  const s3 = await startS3Server(['lake', 'closed']);
+  await putObjects(s3, canary);
   const seen = new Map<string, number>();
   const contents = await contentsOf(at('closed'));
   return {
@@ -81,12 +88,27 @@ export async function makeTargets(servers: {
       postgres: { port: doors.postgres.port, database: postgres.database, user: postgres.user },
       mysql: { port: doors.mysql.port, database: mysql.database, user: mysql.user },
       http: doors.http.port,
+      s3: Number(s3.endpoint.split(':')[1]),
       tcp: doors.tcp.port,
       halves,
     },
     own: { postgres: ownPostgres, mysql: ownMysql },
     files: at('files'),
     sqlite: at('shop.sqlite'),
+    remote: {
+      lk1: {
+        ...{
+          kind: 's3',
+          bucket: 'lake',
+          prefix: 'open',
+          endpoint: s3.endpoint,
+          url_style: 'path',
+          use_ssl: false,
+        },
+        ...S3_KEYS,
+      },
+      web1: { kind: 'http', url: `http://127.0.0.1:${doors.http.port}/open/`, bearer_token: password },
+    },
     password,
     canaries: [canary, password, halves.join('')],
     touched: async () => {
@@ -103,6 +125,7 @@ export async function makeTargets(servers: {
     },
     close: async () => {
       await Promise.all(Object.values(doors).map((door) => door.close()));
+      await s3.stop();
       await Promise.all([ownPostgres, ownMysql, postgres, mysql].map((database) => database.drop()));
       await remove();
     },
@@ -130,6 +153,12 @@ async function writeFiles(closed: string, files: string, sqlite: string, canary:
   instance.closeSync();
 }
 
+async function putObjects(s3: S3Server, canary: string): Promise<void> {
+  await s3.put('s3://lake/open/shown.csv', "SELECT 'shown' AS a");
+  for (const url of ['s3://lake/canary.csv', 's3://closed/canary.csv', 's3://closed/canary.parquet'])
+    await s3.put(url, `SELECT '${canary}' AS a`);
+}
+
 /** Names, sizes and bytes of all files. */
 async function contentsOf(folder: string): Promise<string> {
   const names = (await readdir(folder)).sort();
@@ -152,9 +181,16 @@ async function countedProxy(server: DatabaseServer): Promise<Counted> {
   return { port: proxy.port, count: () => proxy.accepted, close: () => proxy.close() };
 }
 
+/** Whoever asks for what is not below `/open/` is counted. */
 async function countedHttp(body: string): Promise<Counted> {
-  const server = createHttpServer((_, response) => response.end(body));
-  return await counted(server);
+  let count = 0;
+  const server = createHttpServer(({ url = '' }, response) => {
+    if (url === '/open/shown.csv') return response.end('a\nshown\n');
+    if (url === '/open/away.csv') return response.writeHead(302, { Location: '/canary.csv' }).end();
+    count += 1;
+    return response.end(body);
+  });
+  return { ...(await counted(server)), count: () => count };
 }
 
 async function countedListener(): Promise<Counted> {
