@@ -18,7 +18,6 @@ interface NotYet {
 const NO_EFFECT = 'checked, but without effect in this version';
 
 export const NOT_YET: readonly NotYet[] = [
-  { path: ['exports', 'retention'], action: 'warn', message: NO_EFFECT },
   { path: ['telemetry', 'otlp_endpoint'], action: 'warn', message: NO_EFFECT },
 ];
 

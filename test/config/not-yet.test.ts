@@ -24,7 +24,7 @@ pools: { a: { reserve: 0, recycle: { max_queries: 5, max_age: 1h } }, exports: {
 exports: { retention: 24h }
 telemetry: { otlp_endpoint: "http://127.0.0.1:4318" }
 `),
-  ).toEqual(['exports.retention', 'telemetry.otlp_endpoint']);
+  ).toEqual(['telemetry.otlp_endpoint']);
 });
 
 test('what is off is not warned of', () => {

@@ -24,6 +24,14 @@ const LANGUAGES = ['bash', 'sql', 'yaml', 'sh', ''];
 /** Lines that start or test the project itself. */
 const NOT_RUN = /^(npm (start|test)( -- .*)?|bin\/duckcoop\.js (serve|extensions) .*)$/;
 
+/** That of `npm start`; with a pool for exports where the page is about them. */
+async function configurationFor(file: string): Promise<string> {
+  const quickstart = await quickstartElsewhere();
+  if (file !== 'docs/exports.md') return quickstart;
+  const pool = 'exports: { size: 1, memory_limit: 512MB, memory_hard_limit: 1GB }';
+  return `${quickstart.replace(/^pools:\n/m, `pools:\n  ${pool}\n`)}exports: { egress: { port: 0 } }\n`;
+}
+
 describe.each(FILES)('%s', (file) => {
   const blocks = blocksOf(readFileSync(join(ROOT, file), 'utf8'));
   const run = blocks.filter(({ language }) => ['bash', 'sql', 'yaml'].includes(language));
@@ -34,7 +42,7 @@ describe.each(FILES)('%s', (file) => {
     folder = await makeFolder();
     // A page that asks no server starts none.
     if (run.every(({ language }) => language === 'yaml')) return;
-    served = await Served.start(await writeConfiguration(folder.path, await quickstartElsewhere()));
+    served = await Served.start(await writeConfiguration(folder.path, await configurationFor(file)));
   });
   afterAll(async () => {
     await served?.stop();
