@@ -17,12 +17,14 @@ import type { Clock } from '../actors/actor.ts';
 import type { QueryRequest, QueryResult, QueryService, RunningQuery } from '../actors/query.ts';
 import { progressMembers } from '../actors/query-feed.ts';
 import type { Config } from '../config/schema.ts';
+import { destinationOf } from '../config/source-urls.ts';
 import { Failure, toFailure } from '../failures.ts';
 import type { ExportRequest, ExportService, ExportView } from '../http/services.ts';
-import { maySeeQueriesOf, type Principal } from '../principal.ts';
-import { ResultStore, type StoredResult } from '../results/result-store.ts';
-import { filesBelow } from '../workers/folder-size.ts';
-import { adoptExports, type Manifest, writeManifest } from './manifest.ts';
+import { maySeeQueriesOf, type Principal, requireSource } from '../principal.ts';
+import { ResultStore } from '../results/result-store.ts';
+import { Bucket } from './bucket.ts';
+import { adoptExports, type Manifest } from './manifest.ts';
+import { BucketPlace, LocalPlace, type Place } from './place.ts';
 
 /** The pool that makes them. */
 export const EXPORT_POOL = 'exports';
@@ -36,7 +38,7 @@ export interface ExportLinks {
 }
 
 export interface ExportsOptions {
-  readonly config: () => Pick<Config, 'pools' | 'exports'>;
+  readonly config: () => Pick<Config, 'pools' | 'exports' | 'sources' | 'retry'>;
   readonly dataDir: string;
   readonly clock: Clock;
   readonly queries: Pick<QueryService, 'run' | 'get' | 'cancel'>;
@@ -56,7 +58,12 @@ interface Export {
     ExportView,
     'format' | 'compression' | 'partition_by' | 'file_size' | 'tags' | 'created_at'
   >;
-  readonly stored: StoredResult;
+  readonly place: Place;
+  readonly destination: ExportView['destination'];
+  /** Of the query that makes it, or did last. */
+  queryId: string;
+  /** Somebody has ended it: no other attempt begins. */
+  isUnwanted?: boolean;
   /** Resolves once it has ended. */
   done: Promise<void>;
   /** Undefined until then. */
@@ -105,10 +112,13 @@ export class Exports implements ExportService {
     if (!Object.hasOwn(this.#options.config().pools, EXPORT_POOL)) throw noPool();
     this.#forgetOld();
     const id = `x-${randomUUID()}`;
-    const stored = this.#store.begin(id);
-    const { files, destination: _, ...asked } = request;
+    const { files, destination, ...asked } = request;
+    const place = this.#placeFor(id, destination, principal);
+    const sources =
+      destination.kind === 's3' ? [...new Set([...asked.sources, destination.source])] : asked.sources;
     const query: QueryRequest = {
       ...asked,
+      sources,
       queryId: id,
       pool: EXPORT_POOL,
       principal,
@@ -117,9 +127,12 @@ export class Exports implements ExportService {
       rowLimit: undefined,
       byteLimit: undefined,
       readOnly: true,
-      export: { ...files, folder: stored.folder, maxBytes: stored.maxBytes },
+      export: { ...files, folder: place.folder, maxBytes: place.maxBytes },
     };
-    const running = await this.#begin(query, stored);
+    const running = await this.#begin(query, place).catch(async (error: unknown) => {
+      await place.clear().catch(this.#options.onFault);
+      throw error;
+    });
     const made: Export = {
       id,
       principal: principal.name,
@@ -131,11 +144,11 @@ export class Exports implements ExportService {
         tags: request.tags,
         created_at: Date.now(),
       },
-      stored,
+      ...{ place, destination, queryId: id },
       done: Promise.resolve(),
       end: undefined,
     };
-    made.done = this.#follow(made, running);
+    made.done = this.#follow(made, query, running);
     this.#exports.set(id, made);
     return this.#view(made);
   }
@@ -154,10 +167,10 @@ export class Exports implements ExportService {
 
   async delete(exportId: string, principal: Principal) {
     const one = this.#find(exportId, principal);
-    const outcome = (await this.#options.queries.cancel(exportId, principal)) ?? 'already_finished';
+    one.isUnwanted = true;
+    const outcome = (await this.#options.queries.cancel(one.queryId, principal)) ?? 'already_finished';
     await one.done;
-    const hadFiles = one.stored.state === 'kept';
-    one.stored.drop();
+    const hadFiles = one.place.remove();
     if (one.end?.state === 'succeeded') this.#exports.delete(exportId);
     return { outcome, files: hadFiles ? 'deleted' : 'none' } as const;
   }
@@ -168,33 +181,58 @@ export class Exports implements ExportService {
     await this.#store.close();
   }
 
+  #placeFor(id: string, destination: ExportRequest['destination'], principal: Principal): Place {
+    if (destination.kind === 'local') return new LocalPlace(this.#store.begin(id));
+    const { source: alias, prefix } = destination;
+    requireSource(principal, alias);
+    const { sources } = this.#options.config();
+    const source = Object.hasOwn(sources, alias) ? sources[alias] : undefined;
+    if (source?.kind !== 's3' || destinationOf(source) === undefined) throw noBucket(alias);
+    return new BucketPlace(new Bucket(source), prefix === '' ? id : `${prefix}/${id}`);
+  }
+
   /** Resolves once it waits or runs. */
-  async #begin(query: QueryRequest, stored: StoredResult): Promise<RunningQuery> {
+  async #begin(query: QueryRequest, { sink }: Place): Promise<RunningQuery> {
     return await new Promise((resolve, reject) => {
-      const running = this.#options.queries.run(query, stored, () => resolve(running));
-      running.result.catch((error: unknown) => {
-        stored.drop();
-        reject(error);
-      });
+      const running = this.#options.queries.run(query, sink, () => resolve(running));
+      running.result.catch(reject);
     });
   }
 
   /** Never rejects. */
-  async #follow(made: Export, running: RunningQuery): Promise<void> {
+  async #follow(made: Export, query: QueryRequest, first: RunningQuery): Promise<void> {
     try {
-      made.end = await this.#succeeded(made, await running.result);
+      made.end = await this.#succeeded(made, await this.#madeBy(made, query, first));
     } catch (error) {
-      made.stored.drop();
+      await made.place.clear().catch(this.#options.onFault);
       made.end = this.#failed(made, toFailure(error));
     }
   }
 
-  /** The files appear under their final name with what is known of them, all at once. */
+  /** What has made it in the end. Where the folder has to be cleared before another attempt, that is begun here. */
+  async #madeBy(made: Export, query: QueryRequest, first: RunningQuery): Promise<QueryResult> {
+    const { place } = made;
+    let running = first;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const result = await running.result;
+        return attempt === 1 ? result : { ...result, stats: { ...result.stats, attempts: attempt } };
+      } catch (error) {
+        const isLast = place.startsAnew || attempt > this.#options.config().retry.max || made.isUnwanted;
+        if (isLast || !(error instanceof Failure) || error.code !== 'WORKER_CRASHED') throw error;
+      }
+      await place.clear();
+      made.queryId = `${made.id}.${attempt + 1}`;
+      running = await this.#begin({ ...query, queryId: made.queryId }, place);
+    }
+  }
+
+  /** The files appear with what is known of them. */
   async #succeeded(
-    { id, principal, about, stored }: Export,
+    { id, principal, about, place }: Export,
     { rowCount, stats }: QueryResult,
   ): Promise<Ended> {
-    const files = (await filesBelow(stored.folder)).sort((one, other) => (one.path < other.path ? -1 : 1));
+    const files = [...(await place.files())].sort((one, other) => (one.path < other.path ? -1 : 1));
     const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
     const finished_at = Date.now();
     const { worker, attempts } = stats;
@@ -202,7 +240,7 @@ export class Exports implements ExportService {
     const expires_at = finished_at + this.#options.config().exports.retention;
     const { partition_by, tags, ...rest } = about;
     const lists = { partition_by: [...partition_by], tags: { ...tags }, files };
-    writeManifest(stored.folder, {
+    await place.commit({
       version: 1,
       export_id: id,
       principal,
@@ -211,13 +249,11 @@ export class Exports implements ExportService {
       expires_at,
       ...known,
     });
-    const refusal = stored.keep(bytes);
-    if (refusal !== undefined) throw refusal;
     return { state: 'succeeded', error: null, files, ...known };
   }
 
-  #failed({ id, about, stored: _ }: Export, failure: Failure): Ended {
-    const view = this.#options.queries.get(id, OWNER_OF_ALL);
+  #failed({ id, about, queryId }: Export, failure: Failure): Ended {
+    const view = this.#options.queries.get(queryId, OWNER_OF_ALL);
     return {
       state: failure.code === 'QUERY_CANCELLED' ? 'cancelled' : 'failed',
       finished_at: Math.max(about.created_at, Date.now()),
@@ -245,7 +281,8 @@ export class Exports implements ExportService {
     return {
       ...{ id, principal, done: Promise.resolve() },
       about: { format, compression, partition_by, file_size, tags, created_at },
-      stored: this.#store.adopt(id, bytes, expires_at),
+      ...{ place: new LocalPlace(this.#store.adopt(id, bytes, expires_at)), queryId: id },
+      destination: { kind: 'local' },
       end: { state: 'succeeded', finished_at, rows, bytes, attempts, worker, error: null, files },
     };
   }
@@ -264,20 +301,20 @@ export class Exports implements ExportService {
     const now = Date.now();
     const { retention } = this.#options.config().exports;
     let failures = 0;
-    for (const { id, end, stored } of [...this.#exports.values()].reverse()) {
+    for (const { id, end, place } of [...this.#exports.values()].reverse()) {
       if (end === undefined) continue;
       const isFailure = end.state !== 'succeeded';
       if (isFailure) failures += 1;
       const isOver = isFailure
         ? failures > KEPT_FAILURES || (end.finished_at ?? 0) + retention < now
-        : stored.state === 'dropped';
+        : !place.isThere || (place.expiresAt === undefined && (end.finished_at ?? 0) + retention < now);
       if (isOver) this.#exports.delete(id);
     }
   }
 
   #view(one: Export): ExportView {
-    const { id, principal, about, stored, end } = one;
-    const query = end === undefined ? this.#options.queries.get(id, OWNER_OF_ALL) : undefined;
+    const { id, principal, about, place, end, destination, queryId } = one;
+    const query = end === undefined ? this.#options.queries.get(queryId, OWNER_OF_ALL) : undefined;
     const { files, ...ended } = end ?? {
       // Its query may have succeeded a moment before its files are in place.
       state: query?.state === 'queued' ? ('queued' as const) : ('running' as const),
@@ -293,17 +330,18 @@ export class Exports implements ExportService {
       export_id: id,
       principal,
       ...about,
-      destination: { kind: 'local' },
-      expires_at: stored.expiresAt ?? null,
+      destination,
+      expires_at: place.expiresAt ?? null,
       ...ended,
       progress: query?.progress === undefined ? null : progressMembers(query.progress),
       files: files.map((file) => ({ ...file, ...this.#link(one, file.path) })),
     };
   }
 
-  #link({ id, stored }: Export, path: string): Pick<ExportView['files'][number], 'url' | 'url_expires_at'> {
-    const { link_ttl } = this.#options.config().exports;
-    const until = Math.min(Date.now() + link_ttl, stored.expiresAt ?? 0);
+  #link({ id, place }: Export, path: string): Pick<ExportView['files'][number], 'url' | 'url_expires_at'> {
+    // In a bucket they are its owner's to serve.
+    if (place.expiresAt === undefined) return { url: null, url_expires_at: null };
+    const until = Math.min(Date.now() + this.#options.config().exports.link_ttl, place.expiresAt);
     const url = this.#options.links.sign(id, path, until);
     return url === undefined ? { url: null, url_expires_at: null } : { url, url_expires_at: until };
   }
@@ -315,4 +353,10 @@ const OWNER_OF_ALL: Principal = { name: '', role: 'operator', sources: undefined
 function noPool(): Failure {
   const message = 'this server makes no exports: an operator adds a pool named exports to its configuration';
   return new Failure('INVALID_REQUEST', message, { members: { errors: [{ path: '', message }] } });
+}
+
+function noBucket(alias: string): Failure {
+  const message = `${JSON.stringify(alias)} is no source of kind s3 that may be written to (read_only: false)`;
+  const errors = [{ path: 'destination.source', message }];
+  return new Failure('INVALID_REQUEST', `destination.source: ${message}`, { members: { errors } });
 }

@@ -23,6 +23,9 @@ const MAX_PARTITIONS = 8;
 /** A smaller one makes more files than anybody wants. */
 const MIN_FILE_BYTES = 100_000;
 
+/** Read as it stands by everybody: nothing that is a glob, an escape, or leads upwards. */
+const PREFIX = /^(?!\.{1,2}(?:\/|$))[A-Za-z0-9._=-]+(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._=-]+)*\/?$/;
+const A_PREFIX = 'expected names of letters, digits and . _ = - with / between them';
 const A_COLUMN = `expected the names of up to ${MAX_PARTITIONS} columns`;
 const { sql, params, sources, timeout_ms, queue_timeout_ms, memory_limit, threads, tags } = querySchema.shape;
 
@@ -41,9 +44,17 @@ const exportSchema = z.strictObject({
     .optional(),
   csv: csvSchema.optional(),
   destination: z
-    .strictObject(
-      { kind: z.literal('local', { error: 'expected local' }) },
-      { error: 'expected {"kind": "local"}' },
+    .discriminatedUnion(
+      'kind',
+      [
+        z.strictObject({ kind: z.literal('local') }),
+        z.strictObject({
+          kind: z.literal('s3'),
+          source: z.string({ error: 'expected the alias of a source of kind s3' }),
+          prefix: z.string({ error: A_PREFIX }).regex(PREFIX, { error: A_PREFIX }).optional(),
+        }),
+      ],
+      { error: 'expected {"kind": "local"} or {"kind": "s3", "source": "...", "prefix": "..."}' },
     )
     .optional(),
 });
@@ -158,7 +169,10 @@ async function readExport(
         null: data.csv?.null ?? '',
       },
     },
-    destination: { kind: 'local' },
+    destination:
+      data.destination?.kind === 's3'
+        ? { ...data.destination, prefix: (data.destination.prefix ?? '').replace(/\/+$/, '') }
+        : { kind: 'local' },
   };
 }
 

@@ -180,7 +180,10 @@ export interface ExportRequest
     'sql' | 'params' | 'sources' | 'timeoutMs' | 'queueTimeoutMs' | 'memoryLimit' | 'threads' | 'tags'
   > {
   readonly files: Omit<ExportSpec, 'folder' | 'maxBytes'>;
-  readonly destination: { readonly kind: 'local' };
+  readonly destination:
+    | { readonly kind: 'local' }
+    /** A source of kind s3; the prefix is below its own, and may be empty. */
+    | { readonly kind: 's3'; readonly source: string; readonly prefix: string };
 }
 
 /** A file of an export that has succeeded. */

@@ -22,6 +22,7 @@ import { keepResult, pageOf } from './duckdb/kept-result.ts';
 import type { ReusableStatement } from './duckdb/prepared-cache.ts';
 import { progressOf } from './duckdb/progress.ts';
 import { Refusal } from './duckdb/refusal.ts';
+import { isRemotePath } from './duckdb/remote-paths.ts';
 import { mayRunBesidePipe } from './duckdb/result-text.ts';
 import { isServer, sourceFailure, unavailable, withoutSecrets } from './duckdb/source-failure.ts';
 import { SourceWatch } from './duckdb/source-watch.ts';
@@ -381,7 +382,8 @@ export class Engine {
     const { instances } = this.#options;
     const { kept, attachments, owner, attachAnew = false, allViews = false } = statement;
     const { memoryLimit, threads, sql, output } = statement;
-    const folder = statement.export?.folder;
+    const target = statement.export?.folder;
+    const folder = target === undefined || isRemotePath(target) ? undefined : target;
     if (kept !== undefined) {
       return instances.leaseScratch({ path: kept.path, readOnly: true }).then((lease) => {
         onConnection(lease.connection);

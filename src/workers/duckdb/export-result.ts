@@ -11,6 +11,7 @@ import { exportTo, rowsOf } from './export-text.ts';
 import type { Guard } from './guard.ts';
 import type { Lease } from './instances.ts';
 import { Refusal } from './refusal.ts';
+import { isRemotePath } from './remote-paths.ts';
 import { runStatements, type StatementSteps } from './statement.ts';
 
 export interface ExportOptions {
@@ -76,7 +77,7 @@ export async function exportStatements(lease: Lease, options: ExportOptions): Pr
   const bytes = await size.now();
   const exceeded = size.exceeded();
   if (exceeded !== undefined) throw exceeded;
-  const read = await countRows(connection, spec, names);
+  const read = await countRows(connection, spec, names, rows);
   if (read !== undefined && read !== rows)
     throw new Error(`The files have ${read} rows, and ${rows} were written: they are not whole.`);
   return { rows, truncated: false, bytes };
@@ -99,10 +100,12 @@ async function countRows(
   connection: DuckDBConnection,
   spec: ExportSpec,
   names: readonly string[],
+  written: number,
 ): Promise<number | undefined> {
+  // Of nothing, in partitions, there are no files; and text is not fetched back from where it was sent.
+  if (spec.partitionBy.length > 0 && written === 0) return 0;
+  if (isRemotePath(spec.folder) && spec.format !== 'parquet') return undefined;
   const sql = rowsOf(spec, names);
-  // Of nothing, in partitions, there are no files.
-  if (spec.partitionBy.length > 0 && (await fileBytes(spec.folder)) === 0) return 0;
   try {
     const [count] = (await connection.runAndReadAll(sql)).getRows()[0] ?? [];
     return Number(count ?? 0);
@@ -133,6 +136,7 @@ class GrowingFiles {
 
   async now(): Promise<number> {
     const { spec, onBytes } = this.#options;
+    if (isRemotePath(spec.folder)) return 0;
     this.#bytes = await fileBytes(spec.folder);
     onBytes(this.#bytes);
     return this.#bytes;
