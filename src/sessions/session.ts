@@ -91,13 +91,16 @@ export class Session {
     this.#deaths = 0;
   }
 
-  /** What its worker had in memory alone is gone. Returns whether there is no use in starting others. */
+  /** Its worker was replaced in order, by hand: what that had in memory alone is gone. */
+  workerReplaced(): void {
+    this.lost = this.volatile;
+    this.volatile = [];
+  }
+
+  /** The same, of one that died. Returns whether there is no use in starting others. */
   workerDied(): boolean {
     // One that never became ready has lost nothing more.
-    if (this.#deaths === 0) {
-      this.lost = this.volatile;
-      this.volatile = [];
-    }
+    if (this.#deaths === 0) this.workerReplaced();
     this.#deaths += 1;
     return this.#deaths > MOST_DEATHS;
   }

@@ -18,7 +18,7 @@ import { allocatedBytes } from '../workers/folder-size.ts';
 import { Session } from './session.ts';
 import { cancellerOf, EndedSessions, type SessionEnd } from './session-end.ts';
 import { placeInSession } from './session-placement.ts';
-import { poolOfSession, sessionOfPool } from './session-pool.ts';
+import { poolLabel, poolOfSession, sessionOfPool } from './session-pool.ts';
 import { checkedSources, checkLimits, settingsFor } from './session-request.ts';
 import type { Slots } from './slots.ts';
 
@@ -65,8 +65,12 @@ export class Sessions implements SessionService {
       }),
       events.on('worker.ready', ({ pool }) => memberOf(pool)?.session.workerReady()),
       events.on('worker.exited', ({ pool, cause, damagedWorkspace, detail }) => {
-        const session = cause === 'shutdown' ? undefined : memberOf(pool)?.session;
-        if (session === undefined) return;
+        const session = memberOf(pool)?.session;
+        if (session?.isLive !== true) return;
+        if (cause === 'shutdown') {
+          session.workerReplaced();
+          return;
+        }
         const isBeyondHelp = session.workerDied();
         if (damagedWorkspace === true) void this.#end(session.id, 'damaged', detail);
         else if (isBeyondHelp) void this.#end(session.id, 'failed');
@@ -165,7 +169,12 @@ export class Sessions implements SessionService {
 
   /** Why the pool of a session takes no query. */
   unavailable(id: string): Failure {
-    return this.#ended.failure(id);
+    if (this.#members.get(id)?.session.isLive !== true) return this.#ended.failure(id);
+    const detail = `Session ${id} is being started anew, as an operator wanted; try again.`;
+    return new Failure('POOL_DOWN', detail, {
+      retryAfter: 1,
+      members: { pool: poolLabel(poolOfSession(id)) },
+    });
   }
 
   /** When the tree is gone. */

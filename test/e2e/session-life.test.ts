@@ -158,6 +158,16 @@ test('a result of its own that is kept outlives it', async () => {
   expect(page.body).toBe('i\n4998\n4999\n');
 });
 
+test('its part of the tree may be restarted by hand: it goes on, and names what that has cost', async () => {
+  const id = await opened();
+  await inSession(id, 'CREATE TABLE t AS SELECT 1 AS x; CREATE TEMP TABLE tt AS SELECT 2 AS y');
+  expect((await post(`/v1/supervision/root/sessions/${id}/restart`, {})).status).toBe(202);
+  await until('its worker was replaced', async () => (await show(id)).lost.length > 0);
+  await until('it is back', async () => (await inSession(id, 'FROM t')).status === 200);
+  expect(await show(id)).toMatchObject({ state: 'ready', lost: ['temporary table tt'] });
+  await close(id);
+});
+
 test('a write whose worker dies is not tried again', async () => {
   const id = await opened();
   await inSession(id, 'CREATE TABLE t (i BIGINT)');
