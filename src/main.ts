@@ -55,6 +55,7 @@ import { type PoolMember, Pools } from './supervisors/pools.ts';
 import type { SupervisorEvent } from './supervisors/supervisor-event.ts';
 import type { SupervisorHandle } from './supervisors/supervisor-handle.ts';
 import { startSupervisor } from './supervisors/supervisor-start.ts';
+import { AuditLog, auditSettings } from './telemetry/audit-log.ts';
 import { EventLog } from './telemetry/event-log.ts';
 import { Events } from './telemetry/events.ts';
 import { type Logger, logEvents } from './telemetry/log.ts';
@@ -118,6 +119,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
   const routerKey: Key<QueryRouterMessage> = { name: 'query-router' };
   const queries = queryService({ actors, directory, routerKey, table });
   const eventLog = new EventLog({ events, run });
+  const audit = new AuditLog(events, () => auditSettings(live.current));
   const circuits = new SourceCircuits({
     now: () => actors.clock.now(),
     configured: (alias) => live.current.sources[alias],
@@ -418,7 +420,10 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
         eventLog,
         onError: (error, context) =>
           events.emit('fault', { where: `${context.method} ${context.path}`, error }),
-        onRequest: (event) => metrics.countRequest(event),
+        onRequest: (event) => {
+          metrics.countRequest(event);
+          events.emit('request.answered', event);
+        },
       });
       const listener = new Listener(app.callback(), {
         get clientWriteTimeoutMs() {
@@ -455,6 +460,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     sessions.closeAll();
     await slots.closeAll();
     await folders.close();
+    await audit.close();
   };
 
   try {

@@ -20,7 +20,7 @@ import type { CancelOutcome, QueryRequest, QueryResult } from './query.ts';
 import { failureToTell, lostRouter } from './query-failure.ts';
 import type { QueryFeed } from './query-feed.ts';
 import { mayBecome, type QueryState } from './query-state.ts';
-import { isSame, isVacant, newQuery, type Submission } from './query-submission.ts';
+import { asked, isSame, isVacant, newQuery, type Submission } from './query-submission.ts';
 import {
   type KeptRecord,
   type PendingQuery,
@@ -188,13 +188,18 @@ class QueryRouter {
     settle,
   }: QueryRouterMessage & { readonly type: 'submit' }): void {
     const { table, place } = this.#options;
+    const reject = (failure: Failure): void => {
+      settle(failure);
+      const { queryId } = request;
+      this.#options.events.emit('query.rejected', { queryId, code: failure.code, asked: asked(request) });
+    };
     const known = table.find(request.queryId);
     if (known !== undefined && isSame(known, request) && !isVacant(known)) {
       onQueued?.();
       return;
     }
     if (known !== undefined && !(isVacant(known) && known.principal === request.principal.name)) {
-      settle(new Failure('QUERY_ID_REUSED', `The query_id ${request.queryId} is taken; choose another one.`));
+      reject(new Failure('QUERY_ID_REUSED', `The query_id ${request.queryId} is taken; choose another one.`));
       return;
     }
     let placement: Placement;
@@ -202,19 +207,19 @@ class QueryRouter {
     try {
       placement = place(request);
     } catch (error) {
-      settle(toFailure(error));
+      reject(toFailure(error));
       return;
     }
     const { refusal: crashRefusal, overQuota } = this.#options;
     const refusal = crashRefusal(request, placement.pool) ?? overQuota(request);
     if (refusal !== undefined) {
-      settle(refusal);
+      reject(refusal);
       return;
     }
     try {
       kept = request.keep && { ...request.keep, result: this.#options.beginResult(), truncated: false };
     } catch (error) {
-      settle(toFailure(error));
+      reject(toFailure(error));
       return;
     }
     const { record, job } = this.#admit(request, placement, {
@@ -455,6 +460,8 @@ class QueryRouter {
       worker: view.worker,
       attempts: view.attempts,
       error: outcome instanceof Failure ? outcome.cause : undefined,
+      cancelledBy: state === 'cancelled' ? pending.job.cancelledBy : undefined,
+      asked: asked(pending.request),
     });
     this.#sayIdle();
   }

@@ -1,5 +1,6 @@
 /** A query that is let in: what its job and its record begin with, and which submission is another one once more. */
 import { Failure } from '../failures.ts';
+import type { QueryAsked } from '../telemetry/events.ts';
 import type { Job, ResultSink } from './job.ts';
 import type { Placement } from './placement.ts';
 import type { QueryRequest, QueryResult } from './query.ts';
@@ -71,6 +72,19 @@ export function newQuery(
     kept,
   };
   return { record, job };
+}
+
+/** What is told of a request (telemetry/events.ts). */
+export function asked({ principal, client, session, sources, sql, kept, tags }: QueryRequest): QueryAsked {
+  return {
+    principal: principal.name,
+    role: principal.role,
+    client,
+    session,
+    sources,
+    sql,
+    resultOf: kept === undefined ? undefined : tags.result_of,
+  };
 }
 
 /** Whether the request is the one that the query came from, sent again by the same principal. */

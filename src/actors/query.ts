@@ -47,6 +47,8 @@ export interface QueryRequest {
   readonly readOnly: boolean;
   readonly tags: Readonly<Record<string, string>>;
   readonly principal: Principal;
+  /** The address that it came from. */
+  readonly client?: string | undefined;
 }
 
 /** How a result is written. */

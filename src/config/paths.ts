@@ -10,6 +10,10 @@ export function withAbsolutePaths(config: Config, folder: string): Config {
     ...config,
     data_dir: resolve(folder, config.data_dir),
     extensions: { ...config.extensions, directory: resolve(folder, config.extensions.directory) },
+    telemetry: {
+      ...config.telemetry,
+      ...(typeof config.telemetry.audit === 'string' && { audit: resolve(folder, config.telemetry.audit) }),
+    },
     sources,
   };
 }

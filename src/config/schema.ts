@@ -5,7 +5,7 @@
  * whatever unit the file wrote: `server.drain_timeout` is 10000, `sessions.memory_limit` is 512000000.
  * What one key says about another is in contradictions.ts.
  */
-import type { z } from 'zod';
+import { z } from 'zod';
 import { authSchema } from './auth.ts';
 import { flag, host, integer, list, names, oneOf, port, section, text, url } from './fields.ts';
 import { limitsSchema } from './limits.ts';
@@ -109,6 +109,12 @@ export const configSchema = section({
     otlp_endpoint: url().nullable().default(null),
     /** Milliseconds. */
     slow_query: duration({ min: 0 }).prefault('5s'),
+    /** Whether who runs what is written down, in `data_dir/audit.jsonl` or in this file; the path absolute once loaded. */
+    audit: z
+      .union([z.boolean(), text()], { error: 'expected true, false or the path of a file' })
+      .default(false),
+    /** With the text of statements, literals and all. */
+    audit_sql: flag().default(false),
   }),
   reload: section({
     /** Whether the file is looked at for changes, beside being read anew on request. */

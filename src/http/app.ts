@@ -4,7 +4,7 @@
  * One middleware and no more: a point query takes less than a millisecond, so layers are felt here.
  */
 import Koa, { type Context } from 'koa';
-import { Failure, forbidden, toFailure } from '../failures.ts';
+import { Failure, type FailureCode, forbidden, toFailure } from '../failures.ts';
 import { NOBODY } from '../principal.ts';
 import { type Authenticate, authenticator } from './auth.ts';
 import { addChaosRoutes } from './chaos-routes.ts';
@@ -46,6 +46,9 @@ export function createApp(services: HttpServices): Koa {
       requireStillAdmitted: () => undefined,
     };
     let match: RouteMatch | undefined;
+    let code: FailureCode | undefined;
+    // Of a client that has gone there is none any more.
+    const client = ctx.req.socket.remoteAddress;
     try {
       const path = pathOf(ctx);
       match = routes.find(path);
@@ -58,6 +61,7 @@ export function createApp(services: HttpServices): Koa {
       const handled = handlerOf(route, ctx)(exchange);
       if (handled !== undefined) await handled;
     } catch (error) {
+      code = toFailure(error).code;
       refuse(exchange, error, services, match?.route.pattern ?? 'unknown');
     }
     services.onRequest?.({
@@ -66,6 +70,10 @@ export function createApp(services: HttpServices): Koa {
       status: ctx.res.writableEnded || ctx.writable ? ctx.res.statusCode : CLIENT_GONE_STATUS,
       durationMs: performance.now() - startedAt,
       queryId: exchange.queryId,
+      principal: exchange.principal,
+      client,
+      code,
+      parameters: exchange.parameters,
     });
   });
   return app;

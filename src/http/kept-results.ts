@@ -105,7 +105,7 @@ export class KeptResults {
       const rows = view.rows ?? 0;
       const limit = Math.min(page.limit ?? rows, Math.max(0, rows - offset));
       tellPosition(exchange, queryId, { offset, limit, rows });
-      const request = readOf(view, { output, rowFormat }, principal, { path: result.path, offset, limit });
+      const request = readOf(view, { output, rowFormat }, exchange, { path: result.path, offset, limit });
       const of = { queryId, truncated: view.kept?.truncated ?? false };
       await this.#deliver(exchange, request, { format: formatOf(output), of });
     } finally {
@@ -158,7 +158,7 @@ function tellPosition(
 function readOf(
   { queryId, pool }: QueryView,
   delivery: Delivery,
-  principal: QueryRequest['principal'],
+  { principal, ctx }: Exchange,
   kept: NonNullable<QueryRequest['kept']>,
 ): QueryRequest {
   return {
@@ -169,6 +169,7 @@ function readOf(
     // Of a session it is read elsewhere: that may be busy, and may have ended.
     pool: sessionOfPool(pool) === undefined ? pool : undefined,
     principal,
+    client: ctx.req.socket.remoteAddress,
     params: undefined,
     sources: [],
     timeoutMs: undefined,

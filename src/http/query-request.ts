@@ -42,6 +42,7 @@ export interface QueryOrigin {
   /** For a request that names none. */
   readonly queryId: string;
   readonly principal: Principal;
+  readonly client: string | undefined;
   readonly readOnly: boolean;
   /** The format of the reply, by what the field `format` says, if anything. May throw. */
   readonly chooseFormat: (asked: Format | undefined) => Format;
@@ -88,6 +89,7 @@ export function queryParser(
         readOnly: origin.readOnly,
         tags: data.tags ?? {},
         principal: origin.principal,
+        client: origin.client,
       },
     };
   };

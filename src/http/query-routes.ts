@@ -42,6 +42,7 @@ export function addQueryRoutes(routes: RouteTable, services: HttpServices): void
     return parse(fields, {
       queryId: exchange.queryId ?? '',
       principal,
+      client: ctx.req.socket.remoteAddress,
       readOnly: false,
       chooseFormat: (asked) => chooseFormat(ctx, asked),
       ...origin,

@@ -10,6 +10,7 @@ import type { AuthConfig } from '../config/auth.ts';
 import type { CrashReport, CrashSummary } from '../crashes/crash-report.ts';
 import type { CrashFilter } from '../crashes/crash-store.ts';
 import type { Quarantined } from '../crashes/quarantine.ts';
+import type { FailureCode } from '../failures.ts';
 import type { Principal } from '../principal.ts';
 import type { SupervisionNode } from '../supervisors/supervisor-handle.ts';
 import type { EventLog } from '../telemetry/event-log.ts';
@@ -171,6 +172,14 @@ export interface RequestEvent {
   readonly status: number;
   readonly durationMs: number;
   readonly queryId: string | undefined;
+  /** Nobody's name is empty. */
+  readonly principal: Principal;
+  /** The address that it came from. */
+  readonly client: string | undefined;
+  /** What the reply failed with. */
+  readonly code: FailureCode | undefined;
+  /** Of the path. */
+  readonly parameters: Readonly<Record<string, string>>;
 }
 
 /** What is to become files. Times in milliseconds, sizes in bytes. */

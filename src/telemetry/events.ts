@@ -8,13 +8,30 @@ import type { ConfigProblem } from '../config/problems.ts';
 import type { EgressExit } from '../egress/egress-process.ts';
 import type { FailureCode } from '../failures.ts';
 import type { AuthFailure } from '../http/auth.ts';
+import type { RequestEvent } from '../http/services.ts';
+import type { Role } from '../principal.ts';
 import type { ReloadTrigger } from '../reload.ts';
 import type { SessionState } from '../sessions/session.ts';
 import type { SessionEnd } from '../sessions/session-end.ts';
 import type { SupervisorEvent } from '../supervisors/supervisor-event.ts';
 import type { WorkerExitCause } from '../workers/worker-exit.ts';
 
+/** Who asked for what. Whoever writes it down leaves the SQL out, unless the operator wants it. */
+export interface QueryAsked {
+  readonly principal: string;
+  readonly role: Role;
+  /** The address that the request came from. */
+  readonly client: string | undefined;
+  readonly session: string | undefined;
+  readonly sources: readonly string[];
+  readonly sql: string;
+  /** The query whose kept result it reads. */
+  readonly resultOf: string | undefined;
+}
+
 export interface ServerEvents {
+  /** A request has its reply, or its client is gone. */
+  'request.answered': RequestEvent;
   /** A request was refused for its key, or for having none. */
   'auth.failed': { readonly why: AuthFailure };
   'query.started': {
@@ -46,7 +63,11 @@ export interface ServerEvents {
     readonly attempts: number;
     /** The cause of an `INTERNAL`, for the log alone. */
     readonly error: unknown;
+    readonly cancelledBy: string | undefined;
+    readonly asked: QueryAsked;
   };
+  /** It was turned away before it was let in, for whatever reason: there is no `query.started`. */
+  'query.rejected': { readonly queryId: string; readonly code: FailureCode; readonly asked: QueryAsked };
   /** It was turned away before it began, for what went before. */
   'query.refused': {
     readonly queryId: string;

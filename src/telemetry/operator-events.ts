@@ -22,6 +22,8 @@ const TRANSLATIONS: {
   // There are thousands of them a second, and `GET /v1/queries` shows them.
   'query.started': undefined,
   'query.ended': undefined,
+  'query.rejected': undefined,
+  'request.answered': undefined,
   // A defect of ours, of which nothing but text is known: for the log alone.
   fault: undefined,
   'worker.ready': ({ pool, worker, incarnation, pid, startMs }) => ({

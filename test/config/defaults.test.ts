@@ -73,7 +73,7 @@ const DEFAULTS = {
     reader: { concurrent: 4, queued: 20, per_minute: 600, crash_budget: { crashes: 5, window: 600_000 } },
   },
   sql: { allow_functions: [], write: false },
-  telemetry: { log_level: 'info', otlp_endpoint: null, slow_query: 5000 },
+  telemetry: { log_level: 'info', otlp_endpoint: null, slow_query: 5000, audit: false, audit_sql: false },
   chaos: { enabled: false },
 };
 
