@@ -33,6 +33,8 @@ const statements = (group: string, refused: Attack['refused'], texts: readonly s
 const POSTGRES = 'host=127.0.0.1 port={postgres} user={user} dbname={database}';
 const MYSQL = 'host=127.0.0.1 port={mysql} user={mysqluser} database={mysqldatabase}';
 
+export const REMOTE = 'Object storage and web servers beside the sources lk1 and web1';
+
 export const ATTACKS: readonly Attack[] = [
   ...tables('Scanners that open servers and files by themselves', {
     postgres_scan: [`'${POSTGRES}', 'public', 'canary'`, "'host=127.0.0.1 port={tcp}', 'public', 't'"],
@@ -145,7 +147,7 @@ export const ATTACKS: readonly Attack[] = [
     "INSERT INTO shown FROM '{folder}/canary.csv'",
     "SELECT * FROM pg1.public.'{folder}/canary.csv'",
   ]),
-  ...statements('Object storage and web servers beside the sources lk1 and web1', 'in some way', [
+  ...statements(REMOTE, 'in some way', [
     "FROM 's3://lake/canary.csv'",
     "FROM 's3://lake/open/../canary.csv'",
     "FROM 's3://lake/open/../../closed/canary.csv'",
@@ -268,7 +270,7 @@ export const ATTACKS: readonly Attack[] = [
     "CREATE TABLE step (a VARCHAR CHECK (json_serialize_plan(a) <> '')); INSERT INTO step VALUES ('SELECT 1')",
     'CREATE TABLE step (a VARCHAR); CREATE INDEX i ON step ((json_serialize_plan(a)))',
     "CREATE TYPE step AS ENUM (SELECT a FROM sqlite_scan('{folder}/canary.sqlite', 'canary')); SELECT enum_range(NULL::step)",
-    'CREATE TABLE step (a VARCHAR); ALTER TABLE step ALTER a TYPE JSON USING (json_serialize_plan(a))',
+    'CREATE TABLE altered (a VARCHAR); ALTER TABLE altered ALTER a TYPE JSON USING (json_serialize_plan(a))',
     "CREATE SCHEMA sqlite_scan; FROM sqlite_scan.sqlite_scan('{folder}/canary.sqlite', 'canary')",
     "CREATE MACRO range(place, name) AS TABLE FROM sqlite_scan(place, name); FROM range('{folder}/canary.sqlite', 'canary')",
   ]),

@@ -275,6 +275,23 @@ describe('table functions that are not allowed', () => {
   }, 60_000);
 });
 
+it('what ran before a statement that is refused is gone with it', async () => {
+  for (const before of [
+    'CREATE TABLE kept AS SELECT 1',
+    'CREATE TEMP TABLE kept AS SELECT 1',
+    'SET VARIABLE kept = 1',
+    'PREPARE kept AS SELECT 1',
+    'PIVOT (SELECT 1 AS a) ON a',
+  ]) {
+    expect(await denial(`${before}; FROM query('SELECT 1')`, true)).toEqual(functionDenied('query'));
+    expect((await worker().failure('FROM kept')).code).toBe('SQL_ERROR');
+    expect((await worker().failure('EXECUTE kept', { write: true })).code).toBe('SQL_ERROR');
+    expect(
+      await worker().rows("SELECT getvariable('kept'), count(*)::INT FROM duckdb_types() WHERE NOT internal"),
+    ).toEqual([[null, 0]]);
+  }
+});
+
 describe('doors stay closed', () => {
   it.each([
     ["COPY (SELECT 1) TO '/tmp/x.csv'", 'COPY'],
