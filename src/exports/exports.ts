@@ -62,6 +62,8 @@ interface Export {
   readonly destination: ExportView['destination'];
   /** Of the query that makes it, or did last. */
   queryId: string;
+  /** Attempts before that query's own. */
+  earlier: number;
   /** Somebody has ended it: no other attempt begins. */
   isUnwanted?: boolean;
   /** Resolves once it has ended. */
@@ -144,7 +146,7 @@ export class Exports implements ExportService {
         tags: request.tags,
         created_at: Date.now(),
       },
-      ...{ place, destination, queryId: id },
+      ...{ place, destination, queryId: id, earlier: 0 },
       done: Promise.resolve(),
       end: undefined,
     };
@@ -214,16 +216,23 @@ export class Exports implements ExportService {
     const { place } = made;
     let running = first;
     for (let attempt = 1; ; attempt += 1) {
+      let crash: Failure;
       try {
         const result = await running.result;
         return attempt === 1 ? result : { ...result, stats: { ...result.stats, attempts: attempt } };
       } catch (error) {
         const isLast = place.startsAnew || attempt > this.#options.config().retry.max || made.isUnwanted;
         if (isLast || !(error instanceof Failure) || error.code !== 'WORKER_CRASHED') throw error;
+        crash = error;
       }
       await place.clear();
-      made.queryId = `${made.id}.${attempt + 1}`;
-      running = await this.#begin({ ...query, queryId: made.queryId }, place);
+      const queryId = `${made.id}.${attempt + 1}`;
+      // One that is not let in is not what became of the export.
+      running = await this.#begin({ ...query, queryId }, place).catch(() => {
+        throw crash;
+      });
+      made.queryId = queryId;
+      made.earlier = attempt;
     }
   }
 
@@ -252,14 +261,14 @@ export class Exports implements ExportService {
     return { state: 'succeeded', error: null, files, ...known };
   }
 
-  #failed({ id, about, queryId }: Export, failure: Failure): Ended {
+  #failed({ id, about, queryId, earlier }: Export, failure: Failure): Ended {
     const view = this.#options.queries.get(queryId, OWNER_OF_ALL);
     return {
       state: failure.code === 'QUERY_CANCELLED' ? 'cancelled' : 'failed',
       finished_at: Math.max(about.created_at, Date.now()),
       rows: null,
       bytes: null,
-      attempts: view?.attempts ?? 0,
+      attempts: earlier + (view?.attempts ?? 0),
       worker: view?.worker ?? null,
       error: failure.toProblem(id),
       files: [],
@@ -281,7 +290,7 @@ export class Exports implements ExportService {
     return {
       ...{ id, principal, done: Promise.resolve() },
       about: { format, compression, partition_by, file_size, tags, created_at },
-      ...{ place: new LocalPlace(this.#store.adopt(id, bytes, expires_at)), queryId: id },
+      ...{ place: new LocalPlace(this.#store.adopt(id, bytes, expires_at)), queryId: id, earlier: 0 },
       destination: { kind: 'local' },
       end: { state: 'succeeded', finished_at, rows, bytes, attempts, worker, error: null, files },
     };
@@ -313,7 +322,7 @@ export class Exports implements ExportService {
   }
 
   #view(one: Export): ExportView {
-    const { id, principal, about, place, end, destination, queryId } = one;
+    const { id, principal, about, place, end, destination, queryId, earlier } = one;
     const query = end === undefined ? this.#options.queries.get(queryId, OWNER_OF_ALL) : undefined;
     const { files, ...ended } = end ?? {
       // Its query may have succeeded a moment before its files are in place.
@@ -321,7 +330,7 @@ export class Exports implements ExportService {
       finished_at: null,
       rows: null,
       bytes: null,
-      attempts: query?.attempts ?? 0,
+      attempts: earlier + (query?.attempts ?? 0),
       worker: query?.worker ?? null,
       error: null,
       files: [],
