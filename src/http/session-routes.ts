@@ -85,6 +85,7 @@ export function addSessionRoutes(routes: RouteTable, { sessions, operations }: H
           },
           failures: [
             ...UNAVAILABLE,
+            'SESSION_EXPIRED',
             'SOURCE_UNAVAILABLE',
             'WORKER_CRASHED',
             'SQL_ERROR',
