@@ -4,3 +4,5 @@ export type OutputFormat = (typeof FORMATS)[number];
 
 /** What `duckcoop queries --state` takes. */
 export const QUERY_STATES = ['queued', 'running', 'succeeded', 'failed', 'cancelled'] as const;
+/** What exports are written in. */
+export const EXPORT_FORMATS = ['parquet', 'csv', 'ndjson'] as const;

@@ -1,4 +1,4 @@
-/** `duckcoop workers`, `duckcoop queries` and `duckcoop sessions`: a list of the server's as a table, or as the JSON it came in. */
+/** `duckcoop workers`, `queries`, `sessions` and `exports`: a list of the server's as a table, or as the JSON it came in. */
 import { bytes, duration } from './amounts.ts';
 import { ask, listIn, type ServerOptions } from './ask.ts';
 import { serverFrom } from './client.ts';
@@ -60,6 +60,18 @@ const SESSION_COLUMNS: readonly TableColumn[] = [
   text('lost', ({ lost }) => names(lost)),
 ];
 
+const EXPORT_COLUMNS: readonly TableColumn[] = [
+  text('export', ({ export_id }) => export_id),
+  text('state', ({ state }) => state),
+  text('error', ({ error }) => (error as Item | null | undefined)?.code),
+  text('principal', ({ principal }) => principal),
+  text('format', ({ format }) => format),
+  number('rows', ({ rows }) => rows),
+  number('size', ({ bytes: size }) => amount(size, bytes)),
+  number('files', ({ files }) => (Array.isArray(files) ? files.length : undefined)),
+  number('expires in', ({ expires_at }) => amount(expires_at, untilThen)),
+];
+
 export async function workersCommand(options: ListOptions): Promise<void> {
   const server = serverFrom(options);
   const reply = await ask(server, 'GET', 'v1/workers');
@@ -84,6 +96,13 @@ export async function sessionsCommand(options: ListOptions): Promise<void> {
   const server = serverFrom(options);
   const reply = await ask(server, 'GET', 'v1/sessions');
   print(reply, listIn<Item>(server, reply, 'sessions'), SESSION_COLUMNS, options.format);
+}
+
+/** Those of others too, for an operator. */
+export async function exportsCommand(options: ListOptions): Promise<void> {
+  const server = serverFrom(options);
+  const reply = await ask(server, 'GET', 'v1/exports');
+  print(reply, listIn<Item>(server, reply, 'exports'), EXPORT_COLUMNS, options.format);
 }
 
 /** Of one whose result can be fetched: what it takes of the server's disk. */

@@ -5,12 +5,14 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { ROLES } from '../principal.ts';
 import { VERSION } from '../version.ts';
+import type { ServerOptions } from './ask.ts';
 import type { CancelOptions } from './cancel.ts';
 import type { ChaosOptions } from './chaos.ts';
 import type { CrashesOptions } from './crashes.ts';
 import { CliError, EXIT, messageOf } from './exit.ts';
+import type { ExportOptions, FetchOptions } from './export.ts';
 import type { ExtensionsOptions } from './extensions.ts';
-import { FORMATS, QUERY_STATES } from './formats.ts';
+import { EXPORT_FORMATS, FORMATS, QUERY_STATES } from './formats.ts';
 import type { KeysOptions } from './keys.ts';
 import type { ListOptions, QueriesOptions } from './lists.ts';
 import type { QueryOptions } from './query.ts';
@@ -61,6 +63,49 @@ asksServer(program.command('query'))
   .action(async (sql: string, options: QueryOptions) => {
     const { queryCommand } = await import('./query.ts');
     await queryCommand(sql, options);
+  });
+
+asksServer(program.command('export'))
+  .description('Turn the result of a query into files on the server: prints their links, or fetches them.')
+  .argument('<sql>', 'one statement, or several separated by ";"; - reads it from standard input')
+  .addOption(new Option('--format <format>', 'of the files (default: parquet)').choices(EXPORT_FORMATS))
+  .option('--compression <name>', 'zstd, gzip, none; for parquet snappy and lz4 too')
+  .option('--partition-by <columns>', 'a folder for each value of them: a,b', commaSeparated)
+  .option('--file-size <size>', 'begins another file at that size or so: 100MB')
+  .option('--source <aliases>', 'sources to attach: a,b', commaSeparated)
+  .option('--param <value>', 'a parameter: VALUE for ? and $1, NAME=VALUE for $name; repeat it', repeated)
+  .option('--to <place>', 'where the files go, in place of the server: s3:ALIAS/PREFIX')
+  .option('-o, --output <folder>', 'fetch the files into it, each whole or not at all')
+  .option('--json', 'print all that the server says of it, in place of the links')
+  .action(async (sql: string, options: ExportOptions) => {
+    const { exportCommand } = await import('./export.ts');
+    await exportCommand(sql, options);
+  });
+
+const exported = asksServer(program.command('exports'))
+  .description('List the exports of a server, newest first; those of others only for an operator.')
+  .addOption(formatOption('table'))
+  .action(async (options: ListOptions) => {
+    const { exportsCommand } = await import('./lists.ts');
+    await exportsCommand(options);
+  });
+
+asksServer(exported.command('get'))
+  .description('Wait until an export has ended, and fetch its files; without a folder, print new links.')
+  .argument('<id>', 'its export_id')
+  .option('-o, --output <folder>', 'fetch the files into it, each whole or not at all')
+  .option('--json', 'print all that the server says of it, in place of the links')
+  .action(async (id: string, options: FetchOptions) => {
+    const { fetchCommand } = await import('./export.ts');
+    await fetchCommand(id, options);
+  });
+
+asksServer(exported.command('delete'))
+  .description('Stop an export where it runs, and delete its files.')
+  .argument('<id>', 'its export_id')
+  .action(async (id: string, options: ServerOptions) => {
+    const { deleteCommand } = await import('./export.ts');
+    await deleteCommand(id, options);
   });
 
 asksServer(program.command('crashes'))

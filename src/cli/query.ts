@@ -5,11 +5,12 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
+import { cancellable } from './cancellable.ts';
 import { ProblemError, readText, type Server, send, serverFrom } from './client.ts';
 import { CliError, EXIT, messageOf } from './exit.ts';
 import type { OutputFormat } from './formats.ts';
-import { type Interrupt, interrupt } from './interrupt.ts';
-import { fileOutput, type Output, ReaderGone, standardOutput } from './output.ts';
+import { interrupt } from './interrupt.ts';
+import { fileOutput, type Output, standardOutput } from './output.ts';
 import { parseParams } from './params.ts';
 import { formatProblem } from './problem.ts';
 import { showProgress } from './progress.ts';
@@ -30,8 +31,6 @@ export interface QueryOptions {
 
 /** A table is held in memory and read by a person; whoever wants more asks for it, or for another format. */
 const TABLE_ROWS = 10_000;
-/** How long the server may take to confirm that it has stopped the query. */
-const CANCEL_TIMEOUT = 10_000;
 
 const BINARY: ReadonlySet<OutputFormat> = new Set(['arrow', 'parquet']);
 
@@ -58,7 +57,8 @@ export async function queryCommand(sql: string, options: QueryOptions): Promise<
 
   const interrupted = interrupt();
   try {
-    await cancellable(server, queryId, interrupted, async (signal) => {
+    const running = { server, path: pathOf(queryId), name: `query ${queryId}` };
+    await cancellable(running, interrupted, async (signal) => {
       const done = showProgress(process.stderr, server, queryId);
       const reply = await send(server, 'POST', 'v1/query', { body, signal }).finally(done);
       if (format === 'table') await writeTable(reply, output, options.output === undefined);
@@ -69,60 +69,6 @@ export async function queryCommand(sql: string, options: QueryOptions): Promise<
   } finally {
     interrupted.release();
   }
-}
-
-/**
- * Runs `work`. An interrupt, or a reader that has gone, first stops the query on the server, and only then the
- * connection, so that the server's answer is an answer about this query.
- */
-async function cancellable(
-  server: Server,
-  queryId: string,
-  interrupted: Interrupt,
-  work: (signal: AbortSignal) => Promise<void>,
-): Promise<void> {
-  const connection = new AbortController();
-  let cancelling: Promise<CliError> | undefined;
-  interrupted.signal.addEventListener('abort', () => {
-    cancelling = cancel(server, queryId).then((result) => {
-      connection.abort(result);
-      return result;
-    });
-  });
-  try {
-    await work(connection.signal);
-  } catch (error) {
-    if (error instanceof ReaderGone) {
-      await cancel(server, queryId);
-      return;
-    }
-    if (cancelling === undefined) throw error;
-  }
-  if (cancelling !== undefined) throw await cancelling;
-}
-
-/** The end of an interrupted command: what the server said about its query. */
-async function cancel(server: Server, queryId: string): Promise<CliError> {
-  const path = `v1/queries/${encodeURIComponent(queryId)}`;
-  try {
-    const reply = await send(server, 'DELETE', path, { signal: AbortSignal.timeout(CANCEL_TIMEOUT) });
-    const { outcome } = JSON.parse(await readText(reply)) as { outcome?: unknown };
-    return cancelled(`interrupted; the server says: ${String(outcome)}`);
-  } catch (error) {
-    const why = error instanceof ProblemError ? oneLine(error) : messageOf(error);
-    return cancelled(
-      `interrupted, but the server did not confirm it (${why}); query ${queryId} may still run`,
-      error,
-    );
-  }
-}
-
-function cancelled(message: string, cause?: unknown): CliError {
-  return new CliError(EXIT.failed, message, { code: 'QUERY_CANCELLED', cause });
-}
-
-function oneLine({ problem }: ProblemError): string {
-  return `${problem.code}: ${problem.detail}`;
 }
 
 interface JsonReply {
@@ -177,12 +123,15 @@ async function explained(error: unknown, server: Server, queryId: string): Promi
 /** A cut stream carries no reason; the query's entry on the server does. */
 async function causeOf(server: Server, queryId: string): Promise<string | undefined> {
   try {
-    const path = `v1/queries/${encodeURIComponent(queryId)}`;
-    const reply = await send(server, 'GET', path, { signal: AbortSignal.timeout(2_000) });
+    const reply = await send(server, 'GET', pathOf(queryId), { signal: AbortSignal.timeout(2_000) });
     const { error } = JSON.parse(await readText(reply)) as { error?: { code?: unknown; detail?: unknown } };
     if (typeof error?.code !== 'string') return undefined;
     return `${error.code}: ${formatProblem({ ...error, code: error.code, detail: String(error.detail ?? '') })}`;
   } catch {
     return undefined;
   }
+}
+
+function pathOf(queryId: string): string {
+  return `v1/queries/${encodeURIComponent(queryId)}`;
 }

@@ -5,6 +5,7 @@
 import { type Stats, unwatchFile, watchFile } from 'node:fs';
 import { loadConfig } from '../config/load.ts';
 import { formatProblems } from '../config/problems.ts';
+import { EgressExitError } from '../egress/egress-process.ts';
 import { createLogger } from '../telemetry/log.ts';
 import { CliError, EXIT, messageOf } from './exit.ts';
 
@@ -96,6 +97,13 @@ function cannotServe(
   const root = rootCause(error);
   const code = root instanceof Error ? (root as NodeJS.ErrnoException).code : undefined;
   const problem = code === undefined ? undefined : LISTEN_PROBLEMS[code];
+  if (root instanceof EgressExitError) {
+    const why =
+      problem === undefined
+        ? root.message
+        : `the egress process cannot listen on ${root.where}: ${problem} (${code})`;
+    return `cannot serve: ${why}; exports.egress says where it listens`;
+  }
   if (problem === undefined) return `cannot serve: ${messageOf(error)}`;
   return `cannot serve on ${host}:${port}: ${problem} (${code})`;
 }

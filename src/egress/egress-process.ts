@@ -34,6 +34,8 @@ export interface EgressExit {
   readonly exitCode: number | undefined;
   /** What the process said, where it did. */
   readonly detail: string | undefined;
+  /** Of the system (errno(3)), where it could not begin for that. */
+  readonly errorCode: string | undefined;
   /** The last lines of its stderr, oldest first. */
   readonly lastLines: readonly string[];
   /** Milliseconds. */
@@ -61,6 +63,7 @@ export class EgressProcess {
   readonly #startedAt = performance.now();
   #lines: readonly string[] = [];
   #detail: string | undefined;
+  #errorCode: string | undefined;
   #cause: EgressExitCause = 'crash';
   #silence: NodeJS.Timeout | undefined;
   #stopTimer: NodeJS.Timeout | undefined;
@@ -133,6 +136,7 @@ export class EgressProcess {
       case 'failed':
         if (this.#cause === 'crash') this.#cause = 'failed';
         this.#detail = message.detail;
+        this.#errorCode = message.code;
         return;
       case 'heartbeat':
         return;
@@ -172,6 +176,7 @@ export class EgressProcess {
       signal: signal ?? undefined,
       exitCode: code ?? undefined,
       detail: this.#detail,
+      errorCode: this.#errorCode,
       lastLines: this.#lines.filter((line) => line !== ''),
       uptimeMs: this.uptimeMs,
     });
@@ -181,15 +186,19 @@ export class EgressProcess {
 /** What the egress process ended with that nobody asked to end. */
 export class EgressExitError extends Error {
   override readonly name = 'EgressExitError';
-  readonly exitCause: EgressExitCause;
+  /** Where it was to listen. */
+  readonly where: string;
+  /** Of the system, where it could not. */
+  readonly code: string | undefined;
 
-  constructor({ cause, detail, signal, exitCode, lastLines }: EgressExit, where: string) {
+  constructor({ cause, detail, errorCode, signal, exitCode, lastLines }: EgressExit, where: string) {
     const how = signal === undefined ? `ended with exit code ${exitCode}` : `died of ${signal}`;
     super(
       cause === 'failed'
-        ? `the egress process cannot listen on ${where}: ${detail}; exports.egress says where it does`
+        ? `the egress process cannot listen on ${where}: ${detail}`
         : `the egress process ${how}: ${detail ?? lastLines.at(-1) ?? cause}`,
     );
-    this.exitCause = cause;
+    this.where = where;
+    this.code = errorCode;
   }
 }

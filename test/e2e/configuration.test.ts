@@ -95,6 +95,17 @@ it('says that its port is taken, ends with 1, and leaves nothing', async () => {
   );
   expect(existsSync(join(dataDir, 'run')) ? readdirSync(join(dataDir, 'run')) : []).toEqual([]);
   expect(processesIn(dataDir)).toEqual([]);
+
+  const other = await writeConfiguration(
+    await temporaryFolder(),
+    `pools: { exports: { size: 1 } }\nexports: { egress: { port: ${first.port} } }\nserver: { port: 0 }`,
+  );
+  const where = `127.0.0.1:${first.port}: another process listens there (EADDRINUSE)`;
+  expect(await duckcoop(['serve', '--config', other.file])).toMatchObject({
+    code: 1,
+    stderr: `error: cannot serve: the egress process cannot listen on ${where}; exports.egress says where it listens\n`,
+  });
+  expect(processesIn(other.dataDir)).toEqual([]);
   await first.assertQuiet(1);
 });
 
