@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { until } from '../support/test-server.ts';
-import { download, ID, type RunningEgress, startEgress } from './egress-harness.ts';
+import { CLIENT_WRITE_TIMEOUT, download, ID, type RunningEgress, startEgress } from './egress-harness.ts';
 
 /** More than the buffers of both ends of a connection hold. */
 const LARGE = 32 * 1024 * 1024;
@@ -13,6 +13,8 @@ const LARGE = 32 * 1024 * 1024;
 let egress: RunningEgress;
 beforeAll(async () => {
   egress = await startEgress();
+  // Only one test is about it, and others may take long on a busy machine.
+  egress.process.set(60_000);
 });
 afterAll(async () => {
   await until('no file is open any more', () => egress.openFiles().length === 0);
@@ -167,7 +169,8 @@ it('a file that is removed while it is read is read to its end', async () => {
   const hash = createHash('sha256');
   let bytes = 0;
   let head = Buffer.alloc(0);
-  await new Promise<void>((resolve) => {
+  await new Promise<void>((resolve, reject) => {
+    socket.on('close', reject);
     socket.on('data', (chunk: Buffer) => {
       let body = chunk;
       if (bytes === 0) {
@@ -202,8 +205,10 @@ it('a file that becomes shorter while it is read never looks whole', async () =>
 
 it('a reader that takes nothing is disconnected, and its file is closed', async () => {
   egress.write('slow.parquet', Buffer.alloc(LARGE));
+  egress.process.set(CLIENT_WRITE_TIMEOUT);
   const socket = await silentClient(egress.link('slow.parquet'));
   await until('the file is closed', () => egress.openFiles().length === 0);
+  egress.process.set(60_000);
   socket.destroy();
 });
 
