@@ -182,7 +182,7 @@ function listOf(files: readonly RemoteFile[]): string {
   // As wide as it is: a link that is cut is none.
   return formatTable(
     columns,
-    files.map((file) => [file.path, bytes(file.bytes), file.url ?? 'none at the moment']),
+    files.map((file) => [file.path, bytes(file.bytes), file.url ?? '']),
   );
 }
 
