@@ -66,7 +66,12 @@ const DEFAULTS = {
     disk_limit: 2e9,
   },
   results: { retention: 3_600_000, disk_limit: 4_000_000_000 },
-  exports: { retention: 86_400_000, egress: { host: null, port: 8481, url: null } },
+  exports: {
+    retention: 86_400_000,
+    link_ttl: 3_600_000,
+    disk_limit: 20_000_000_000,
+    egress: { host: null, port: 8481, url: null },
+  },
   budget: { memory: 8e9 },
   auth: { mode: 'none', principals: {} },
   limits: {
