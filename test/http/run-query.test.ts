@@ -65,6 +65,7 @@ describe('a query that succeeds', () => {
         byteLimit: 1_000_000,
         memoryLimit: 512 * 1024 * 1024,
         threads: 2,
+        client: '127.0.0.1',
         readOnly: false,
         tags: { team: 'ops' },
         principal: ANONYMOUS,
