@@ -22,8 +22,11 @@ afterEach(async () => {
 
 afterAll(() => served.stop());
 
+/** Of the pools: the spare of the sessions may still be starting. */
 function identities(list: readonly Worker[]) {
-  return list.map(({ id, pid, incarnation }) => ({ id, pid, incarnation }));
+  return list
+    .filter(({ pool }) => pool === 'interactive')
+    .map(({ id, pid, incarnation }) => ({ id, pid, incarnation }));
 }
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
