@@ -31,7 +31,9 @@ async function silentClient(link: string): Promise<Socket> {
   const socket = connect(Number(port), hostname);
   socket.pause().on('error', () => undefined);
   socket.write(`GET ${pathname}${search} HTTP/1.1\r\nHost: ${hostname}\r\n\r\n`);
-  await until('the file is open', () => egress.openFiles().length > 0);
+  // And not another one that somebody before it has just left.
+  const name = decodeURIComponent(pathname).split('/').at(-1) as string;
+  await until('the file is open', () => egress.openFiles().some((path) => path.includes(name)));
   return socket;
 }
 
