@@ -11,6 +11,9 @@ export interface BucketFile {
   readonly bytes: number;
 }
 
+/** Milliseconds; a bucket that is silent holds up neither an export for ever nor the end of the server. */
+const CONNECT_MS = 3_000;
+const ANSWER_MS = 10_000;
 /** Keys that one request deletes at most (S3 API, DeleteObjects). */
 const BATCH = 1_000;
 
@@ -94,9 +97,11 @@ export class Bucket {
       // What some servers do not know is sent where a request needs it, and only there.
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
-      ...(ssl_ca === undefined
-        ? {}
-        : { requestHandler: { httpsAgent: new Agent({ ca: await readFile(ssl_ca) }) } }),
+      requestHandler: {
+        connectionTimeout: CONNECT_MS,
+        requestTimeout: ANSWER_MS,
+        ...(ssl_ca === undefined ? {} : { httpsAgent: new Agent({ ca: await readFile(ssl_ca) }) }),
+      },
       // Never what the environment of the server or its machine may offer.
       ...(credentials === undefined ? { signer: { sign: async (request) => request } } : { credentials }),
     });
