@@ -15,7 +15,7 @@ function membersOf(problem: Problem): string[] {
   const lines: string[] = [];
   for (const error of listOf(problem.errors)) {
     const path = textOf(error.path);
-    lines.push(`  ${path === undefined ? '' : `${path}: `}${textOf(error.message) ?? ''}`);
+    lines.push(`  ${path === undefined || path === '' ? '' : `${path}: `}${textOf(error.message) ?? ''}`);
   }
   const worker = recordOf(problem.worker);
   if (worker !== undefined) lines.push(`  ${workerLine(worker)}`);

@@ -150,6 +150,7 @@ async function readExport(
   if (!result.success || errors.length > 0) throw invalidRequest(errors);
   const { data } = result;
   return {
+    client: exchange.ctx.req.socket.remoteAddress,
     sql: data.sql,
     params: data.params,
     sources: data.sources ?? [],

@@ -186,7 +186,15 @@ export interface RequestEvent {
 export interface ExportRequest
   extends Pick<
     QueryRequest,
-    'sql' | 'params' | 'sources' | 'timeoutMs' | 'queueTimeoutMs' | 'memoryLimit' | 'threads' | 'tags'
+    | 'client'
+    | 'sql'
+    | 'params'
+    | 'sources'
+    | 'timeoutMs'
+    | 'queueTimeoutMs'
+    | 'memoryLimit'
+    | 'threads'
+    | 'tags'
   > {
   readonly files: Omit<ExportSpec, 'folder' | 'maxBytes'>;
   readonly destination:
