@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeFolder } from '../support/temp.ts';
 import {
@@ -81,7 +80,9 @@ test('a workspace that cannot be opened any more ends it, and the query that wai
   expect(body.detail).toMatch(/its workspace could not be opened any more \(DuckDB: .*not a valid DuckDB/);
   expect(body.detail).not.toContain(server.dataDir);
   await expectEnded(id, 'damaged');
-  await sleep(300);
+  // Its part of the tree is gone, and with it whoever would start another worker.
+  const { body: tree } = await server.get('/v1/supervision');
+  expect(JSON.stringify(tree)).not.toContain(id);
   const deaths = server.events('worker.exited').filter(({ pool }) => String(pool).includes(id));
   expect(deaths.filter(({ cause }) => cause === 'crash')).toHaveLength(2);
 });
