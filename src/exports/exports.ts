@@ -64,8 +64,8 @@ interface Export {
   queryId: string;
   /** Attempts before that query's own. */
   earlier: number;
-  /** Somebody has ended it: no other attempt begins. */
-  isUnwanted?: boolean;
+  /** Who does not want it any more. */
+  endedBy: string | undefined;
   /** Resolves once it has ended. */
   done: Promise<void>;
   /** Undefined until then. */
@@ -133,6 +133,7 @@ export class Exports implements ExportService {
     };
     const running = await this.#begin(query, place).catch(async (error: unknown) => {
       await place.clear().catch(this.#options.onFault);
+      place.close();
       throw error;
     });
     const made: Export = {
@@ -146,7 +147,7 @@ export class Exports implements ExportService {
         tags: request.tags,
         created_at: Date.now(),
       },
-      ...{ place, destination, queryId: id, earlier: 0 },
+      ...{ place, destination, queryId: id, earlier: 0, endedBy: undefined },
       done: Promise.resolve(),
       end: undefined,
     };
@@ -169,9 +170,13 @@ export class Exports implements ExportService {
 
   async delete(exportId: string, principal: Principal) {
     const one = this.#find(exportId, principal);
-    one.isUnwanted = true;
-    const outcome = (await this.#options.queries.cancel(one.queryId, principal)) ?? 'already_finished';
+    const wasRunning = one.end === undefined;
+    one.endedBy ??= principal.name;
+    const found = (await this.#options.queries.cancel(one.queryId, principal)) ?? 'already_finished';
     await one.done;
+    // Between two attempts there is no query to find; what was ended then is no less cancelled.
+    const outcome =
+      found === 'already_finished' && wasRunning && one.end?.state === 'cancelled' ? 'cancelled' : found;
     const hadFiles = one.place.remove();
     if (one.end?.state === 'succeeded') this.#exports.delete(exportId);
     return { outcome, files: hadFiles ? 'deleted' : 'none' } as const;
@@ -208,6 +213,8 @@ export class Exports implements ExportService {
     } catch (error) {
       await made.place.clear().catch(this.#options.onFault);
       made.end = this.#failed(made, toFailure(error));
+    } finally {
+      made.place.close();
     }
   }
 
@@ -221,7 +228,7 @@ export class Exports implements ExportService {
         const result = await running.result;
         return attempt === 1 ? result : { ...result, stats: { ...result.stats, attempts: attempt } };
       } catch (error) {
-        const isLast = place.startsAnew || attempt > this.#options.config().retry.max || made.isUnwanted;
+        const isLast = place.startsAnew || attempt > this.#options.config().retry.max;
         if (isLast || !(error instanceof Failure) || error.code !== 'WORKER_CRASHED') throw error;
         crash = error;
       }
@@ -233,6 +240,8 @@ export class Exports implements ExportService {
       });
       made.queryId = queryId;
       made.earlier = attempt;
+      // Whoever ended it meanwhile has found no query to cancel.
+      if (made.endedBy !== undefined) running.abandon(made.endedBy);
     }
   }
 
@@ -290,7 +299,12 @@ export class Exports implements ExportService {
     return {
       ...{ id, principal, done: Promise.resolve() },
       about: { format, compression, partition_by, file_size, tags, created_at },
-      ...{ place: new LocalPlace(this.#store.adopt(id, bytes, expires_at)), queryId: id, earlier: 0 },
+      ...{
+        place: new LocalPlace(this.#store.adopt(id, bytes, expires_at)),
+        queryId: id,
+        earlier: 0,
+        endedBy: undefined,
+      },
       destination: { kind: 'local' },
       end: { state: 'succeeded', finished_at, rows, bytes, attempts, worker, error: null, files },
     };

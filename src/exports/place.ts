@@ -25,6 +25,8 @@ export interface Place {
   clear(): Promise<void>;
   /** Whether files of ours have gone. */
   remove(): boolean;
+  /** Nothing more is written or cleared. */
+  close(): void;
 }
 
 /** Written under another name, which it loses once it is whole. */
@@ -71,6 +73,8 @@ export class LocalPlace implements Place {
     this.sink.drop();
     return wasKept;
   }
+
+  close(): void {}
 }
 
 /** Says that all files before it are whole, as Hadoop's committers do. */
@@ -115,7 +119,6 @@ export class BucketPlace implements Place {
   async commit(): Promise<void> {
     await this.#asked(() => this.#bucket.put(this.#path, MARKER, ''));
     this.#isWhole = true;
-    this.#bucket.close();
   }
 
   async clear(): Promise<void> {
@@ -124,6 +127,10 @@ export class BucketPlace implements Place {
 
   remove(): boolean {
     return false;
+  }
+
+  close(): void {
+    this.#bucket.close();
   }
 
   async #asked<Value>(work: () => Promise<Value>): Promise<Value> {
