@@ -16,8 +16,8 @@ import type { ChildProcess } from 'node:child_process';
 import { dirname } from 'node:path';
 import type { Duplex, Readable } from 'node:stream';
 import { ControlChannel, ProtocolError } from './control-channel.ts';
-import { FrameDecoder } from './data-frames.ts';
 import { type FlightRecord, readFlightRecord, UNREADABLE } from './flight-recorder.ts';
+import { IncomingResults } from './incoming-results.ts';
 import { launch } from './launch.ts';
 import { diskQuota, type Exceeded } from './limits.ts';
 import { diedOfMemory, saysOutOfMemory } from './memory-death.ts';
@@ -38,7 +38,7 @@ import {
   type WorkerMessage,
 } from './protocol.ts';
 import { ResourceWatch } from './resource-watch.ts';
-import { ResultPipe, resultPipe } from './result-pipe.ts';
+import { resultPipe } from './result-pipe.ts';
 import type { RunFolders } from './run-folder.ts';
 
 /** Why we killed a worker; `undefined` in a {@link WorkerExit} nobody here asked for. */
@@ -101,12 +101,6 @@ export interface WorkerProcessOptions {
   readonly heartbeatTimeoutMs: number;
 }
 
-/** Bytes of a result, by the way they came. */
-interface Received {
-  framed: number;
-  piped: number;
-}
-
 type State = 'starting' | 'ready' | 'stopping' | 'killing' | 'exited';
 
 const TRANSITIONS: Record<State, readonly State[]> = {
@@ -130,11 +124,6 @@ export class WorkerProcess {
   #state: State = 'starting';
   #child: ChildProcess | undefined;
   #control: ControlChannel<WorkerMessage, ParentMessage> | undefined;
-  #data: Duplex | undefined;
-  /** While DuckDB itself may write a result. */
-  #pipe: ResultPipe | undefined;
-  #isPaused = false;
-  #hasExited = false;
   #folder: string | undefined;
   #killedFor: KillReason | undefined;
   #detail: string | undefined;
@@ -144,10 +133,7 @@ export class WorkerProcess {
   #watch: ResourceWatch | undefined;
   #startTimer: NodeJS.Timeout | undefined;
   #heartbeatTimer: NodeJS.Timeout | undefined;
-  /** Bytes that have come of each statement it has been sent, until its end is told. */
-  readonly #received = new Map<number, Received>();
-  /** Verdicts that came before the last of their bytes, in order. */
-  readonly #verdicts: Finished[] = [];
+  readonly #results: IncomingResults;
   #isBroken = false;
   #heardSinceCheck = true;
   #silentChecks = 0;
@@ -156,6 +142,12 @@ export class WorkerProcess {
   constructor(options: WorkerProcessOptions, events: WorkerProcessEvents) {
     this.#options = options;
     this.#events = events;
+    this.#results = new IncomingResults({
+      bytes: (seq, bytes) => events.bytes(seq, bytes),
+      finished: (result) => events.finished(result),
+      send: (message) => this.#control?.send(message),
+      broken: (error) => this.#broken(error),
+    });
     void this.#start();
   }
 
@@ -170,7 +162,7 @@ export class WorkerProcess {
 
   /** Sends a statement; they run in the order they are sent. */
   run(statement: Omit<Run, 'type'>): void {
-    this.#received.set(statement.seq, { framed: 0, piped: 0 });
+    this.#results.expect(statement.seq);
     this.#control?.send({ type: 'run', ...statement });
   }
 
@@ -199,16 +191,11 @@ export class WorkerProcess {
    * no other one is held up. What a process that has died wrote before is read in any case.
    */
   pause(): void {
-    if (this.#hasExited) return;
-    this.#isPaused = true;
-    this.#data?.pause();
-    this.#pipe?.pause();
+    this.#results.pause();
   }
 
   resume(): void {
-    this.#isPaused = false;
-    this.#data?.resume();
-    this.#pipe?.resume();
+    this.#results.resume();
   }
 
   /** Asks the process to end. It may not: the caller holds the clock, and {@link kill} is certain. */
@@ -258,9 +245,7 @@ export class WorkerProcess {
     });
     const closed = this.#listen(child);
     child.once('exit', (code, signal) => {
-      this.#hasExited = true;
-      this.resume();
-      this.#endPipe();
+      this.#results.exited();
       const grace = setTimeout(() => destroyPipes(child), PIPE_GRACE_MS);
       void closed.then(() => {
         clearTimeout(grace);
@@ -284,7 +269,6 @@ export class WorkerProcess {
     const stderr = child.stderr as Readable;
     const control = child.stdio[CONTROL_FD] as Duplex;
     const data = child.stdio[DATA_FD] as Duplex;
-    const frames = new FrameDecoder((seq, bytes) => this.#bytes(seq, bytes));
     const broken = (error: Error) => this.#broken(error);
     const controlClosed = new Promise<void>((resolve) => {
       this.#control = new ControlChannel(control, {
@@ -300,15 +284,7 @@ export class WorkerProcess {
         gathers: true,
       });
     });
-    this.#data = data;
-    data.on('data', (chunk: Buffer) => {
-      try {
-        if (!this.#isBroken) frames.push(chunk);
-      } catch (error) {
-        broken(error as Error);
-      }
-    });
-    data.on('error', () => undefined);
+    this.#results.listen(data);
     const dataClosed = new Promise((resolve) => data.once('close', resolve));
     const stderrClosed = this.#keepLastLines(stderr);
     return Promise.all([controlClosed, dataClosed, stderrClosed]);
@@ -322,8 +298,7 @@ export class WorkerProcess {
       memoryHardLimit,
       tempLimit,
       diskQuota: this.#diskQuota,
-      at: () =>
-        this.#state === 'starting' ? 'starting' : (this.#received.keys().next().value ?? ('idle' as const)),
+      at: () => (this.#state === 'starting' ? 'starting' : (this.#results.current ?? ('idle' as const))),
       onExceeded: (exceeded) => {
         if (this.#state === 'killing' || this.#state === 'exited') return;
         this.#exceeded = exceeded;
@@ -341,6 +316,7 @@ export class WorkerProcess {
   /** Nothing that it says after it broke the protocol is listened to. */
   #broken(error: Error): void {
     this.#isBroken = true;
+    this.#results.ignore();
     this.#detail ??= error.message;
     this.kill('protocol');
   }
@@ -389,27 +365,24 @@ export class WorkerProcess {
         this.#events.ready(message);
         return;
       case 'finished':
-        if (this.#received.has(message.seq)) {
-          this.#verdicts.push(message);
-          this.#tellVerdicts();
-        } else this.#unasked('a verdict', message.seq);
+        this.#results.verdict(message);
         return;
       case 'withdrawn':
-        if (this.#received.delete(message.seq)) this.#events.withdrawn(message.seq);
-        else this.#unasked('a withdrawal', message.seq);
+        if (this.#results.forget(message.seq)) this.#events.withdrawn(message.seq);
+        else
+          this.#broken(new ProtocolError(`a withdrawal of statement ${message.seq}, which it does not have`));
         return;
-      case 'progress':
+      case 'progress': {
         // Of one whose verdict has been told it comes late, if at all.
-        this.#progress(message);
+        const progress = this.#results.withPiped(message);
+        if (progress !== undefined) this.#events.progress(progress);
         return;
+      }
       case 'piping':
-        this.#openPipe(message.seq);
+        this.#results.openPipe(resultPipe(this.#folder as string), message.seq);
         return;
       case 'piped':
-        if (this.#pipe?.seq === message.seq) {
-          this.#endPipe();
-          this.#control?.send({ type: 'taken', seq: message.seq });
-        } else this.#unasked('the end of a pipe', message.seq);
+        this.#results.endPipe(message.seq);
         return;
       case 'failed':
         this.#detail = message.detail;
@@ -419,76 +392,6 @@ export class WorkerProcess {
         return;
       default:
         message satisfies never;
-    }
-  }
-
-  #progress(progress: Progress): void {
-    const received = this.#received.get(progress.seq);
-    if (received !== undefined)
-      this.#events.progress({ ...progress, bytes: progress.bytes + received.piped });
-  }
-
-  #unasked(what: string, seq: number): void {
-    this.#broken(new ProtocolError(`${what} of statement ${seq}, which it does not have`));
-  }
-
-  #bytes(seq: number, bytes: Uint8Array): void {
-    if (this.#isBroken) return;
-    const received = this.#received.get(seq);
-    if (received === undefined) {
-      this.#unasked('bytes', seq);
-      return;
-    }
-    received.framed += bytes.length;
-    this.#events.bytes(seq, bytes);
-    if (this.#verdicts.length > 0) this.#tellVerdicts();
-  }
-
-  #openPipe(seq: number): void {
-    const received = this.#received.get(seq);
-    const folder = this.#folder;
-    if (received === undefined || folder === undefined || this.#pipe !== undefined) {
-      this.#unasked('a pipe', seq);
-      return;
-    }
-    try {
-      this.#pipe = new ResultPipe(resultPipe(folder), seq, (bytes) => {
-        if (this.#isBroken) return;
-        if (received.piped === 0) this.#control?.send({ type: 'flowing', seq });
-        received.piped += bytes.length;
-        this.#events.bytes(seq, bytes);
-      });
-    } catch (error) {
-      this.#broken(error as Error);
-      return;
-    }
-    if (this.#isPaused) this.#pipe.pause();
-  }
-
-  #endPipe(): void {
-    this.#pipe?.end();
-    this.#pipe = undefined;
-  }
-
-  #closePipe(): void {
-    this.#pipe?.close();
-    this.#pipe = undefined;
-  }
-
-  /** A statement has finished when its verdict has come and all of its bytes have. */
-  #tellVerdicts(): void {
-    for (let next = this.#verdicts[0]; next !== undefined; next = this.#verdicts[0]) {
-      const { framed, piped } = this.#received.get(next.seq) ?? { framed: 0, piped: 0 };
-      if (framed < next.bytes) return;
-      if (framed > next.bytes) {
-        this.#broken(new ProtocolError(`${framed} bytes of statement ${next.seq}, which has ${next.bytes}`));
-        return;
-      }
-      this.#verdicts.shift();
-      this.#received.delete(next.seq);
-      // Of a call that was left behind with its process: nobody hears what it may still write.
-      if (this.#pipe?.seq === next.seq) this.#closePipe();
-      this.#events.finished({ ...next, bytes: framed + piped });
     }
   }
 
