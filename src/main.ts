@@ -8,7 +8,6 @@ import { randomBytes } from 'node:crypto';
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ActorSystem } from './actors/actor.ts';
-import { toAttachment } from './actors/attachment.ts';
 import { Directory, type Key } from './actors/directory.ts';
 import { asConfiguredNow, placeQuery } from './actors/placement.ts';
 import type { PoolQueueMessage } from './actors/pool-queue.ts';
@@ -20,7 +19,7 @@ import { Quotas } from './actors/quota.ts';
 import { SourceCircuits, verdictOf } from './actors/source-circuit.ts';
 import { WorkerRoster } from './actors/worker-roster.ts';
 import { chaosService } from './chaos.ts';
-import { configChanges } from './config/changes.ts';
+import { changesKeys, revoked } from './config/changes.ts';
 import { ReplacedCredentials } from './config/credentials.ts';
 import { publicConfig } from './config/describe.ts';
 import { LiveConfig } from './config/live-config.ts';
@@ -61,9 +60,8 @@ import { Events } from './telemetry/events.ts';
 import { type Logger, logEvents } from './telemetry/log.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { VERSION } from './version.ts';
-import { WORKER_MAIN } from './workers/launch.ts';
+import { launchOf, workerProcess } from './worker-launch.ts';
 import { RunFolders } from './workers/run-folder.ts';
-import { extensionsOf } from './workers/source-extensions.ts';
 import { WorkerExitError } from './workers/worker-exit.ts';
 
 /** For replies to queries that were turned away when the drain timeout was over. */
@@ -508,58 +506,4 @@ function defectIn(event: SupervisorEvent): unknown {
   if (event.type !== 'child_exited' || event.reason.kind !== 'error') return undefined;
   const { error } = event.reason;
   return error instanceof WorkerExitError || error instanceof EgressExitError ? undefined : error;
-}
-
-/** Whether keys, roles or what principals may do are not what they were. */
-function changesKeys(before: Config, after: Config): boolean {
-  return configChanges(before, after).some(({ path }) => path.startsWith('auth.'));
-}
-
-/** Whose key, role or rights are not what they were: what they opened with the old ones ends. */
-function revoked(before: Config, after: Config): ReadonlySet<string> {
-  const changed = configChanges(before, after).map(({ path }) => path.split('.'));
-  return new Set(
-    changed.flatMap(([section, what, name]) =>
-      section === 'auth' && what === 'principals' && name !== undefined ? [name] : [],
-    ),
-  );
-}
-
-/** What the workers of a pool are started with, to be compared: those that began with something else are replaced. */
-function launchOf(config: Config, settings: PoolConfig, folders: RunFolders): string {
-  const { configure, ...rest } = workerProcess(config, settings, folders);
-  // What a source needs is loaded when it is first needed, by workers that were there before it as well.
-  return JSON.stringify({ ...rest, configure: { ...configure, extensions: config.extensions } });
-}
-
-function workerProcess(config: Config, settings: PoolConfig, folders: RunFolders, workspace?: string) {
-  const needed = new Set(
-    Object.entries(config.sources).flatMap(([alias, source]) => {
-      const attachment = toAttachment(alias, source, config.sources);
-      return attachment === undefined ? [] : extensionsOf(attachment);
-    }),
-  );
-  return {
-    main: WORKER_MAIN,
-    folders,
-    startTimeoutMs: settings.start_timeout,
-    heartbeatTimeoutMs: settings.heartbeat.timeout,
-    configure: {
-      threads: settings.threads,
-      memoryLimit: settings.memory_limit,
-      memoryHardLimit: settings.memory_hard_limit,
-      tempLimit: settings.temp_limit,
-      extensions: {
-        directory: config.extensions.directory,
-        names: config.extensions.load.filter((name) => needed.has(name)),
-        onDemand: config.extensions.load,
-      },
-      attached: { max: settings.attached.max, idleMs: settings.attached.idle_timeout },
-      allowFunctions: config.sql.allow_functions,
-      heartbeatMs: settings.heartbeat.interval,
-      niceness: settings.nice,
-      chaos: config.chaos.enabled,
-      ...(workspace === undefined ? {} : { workspace }),
-    },
-  };
 }

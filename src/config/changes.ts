@@ -63,6 +63,21 @@ export function withoutRestartNeeded(before: Config, after: Config): Config {
   };
 }
 
+/** Whether keys, roles or what principals may do are not what they were. */
+export function changesKeys(before: Config, after: Config): boolean {
+  return configChanges(before, after).some(({ path }) => path.startsWith('auth.'));
+}
+
+/** Whose key, role or rights are not what they were: what they opened with the old ones ends. */
+export function revoked(before: Config, after: Config): ReadonlySet<string> {
+  const changed = configChanges(before, after).map(({ path }) => path.split('.'));
+  return new Set(
+    changed.flatMap(([section, what, name]) =>
+      section === 'auth' && what === 'principals' && name !== undefined ? [name] : [],
+    ),
+  );
+}
+
 function effectOf(path: Path): Effect {
   const matches = (pattern: readonly string[]) =>
     pattern.every((part, index) => index < path.length && (part === '*' || part === path[index]));
