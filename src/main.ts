@@ -313,6 +313,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
     sessions: () => sessions.counts().set('spare', slots.spares),
     runFolders: () => folders.count(),
     keptResultBytes: () => results.usedBytes,
+    exportBytes: () => exports.usedBytes,
   });
   const replaced = new ReplacedCredentials();
   const reloader = new Reloader({

@@ -21,6 +21,8 @@ export interface MetricsOptions {
   readonly runFolders: () => Promise<number>;
   /** Bytes of the results that are kept. */
   readonly keptResultBytes: () => number;
+  /** Bytes of the files of exports, on this server's disk. */
+  readonly exportBytes: () => number;
 }
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
@@ -109,6 +111,7 @@ export class Metrics {
     quarantined,
     runFolders,
     keptResultBytes,
+    exportBytes,
     sessions,
   }: MetricsOptions): void {
     this.#gauge('workers', 'Worker processes, by state', ['pool', 'state'], (gauge) => {
@@ -129,6 +132,7 @@ export class Metrics {
       gauge.set(await runFolders()),
     );
     this.#gauge('kept_result_bytes', 'Bytes of kept results', [], (gauge) => gauge.set(keptResultBytes()));
+    this.#gauge('export_bytes', 'Bytes of exports', [], (gauge) => gauge.set(exportBytes()));
     this.#gauge('actors', 'Live actors', [], (gauge) => gauge.set(actors.stats.live));
     this.#gauge('dead_letters', 'Messages to actors that were gone', [], (gauge) =>
       gauge.set(actors.stats.deadLetters),

@@ -126,6 +126,7 @@ test('an export whose worker dies is made by another one, and has nothing of the
   const done = await untilEnded(id);
   expect(done).toMatchObject({ state: 'succeeded', rows: 5_000_000, attempts: 2 });
   expect(folders()).toEqual([id]);
+  expect((await server.get('/metrics')).body).toContain(`duckcoop_export_bytes ${done.bytes}\n`);
   const count = `SELECT count(*)::INT FROM read_parquet('${join(folderOf(id), '*.parquet')}')`;
   expect(await reread(count)).toEqual([[5_000_000]]);
   await remove(id);
