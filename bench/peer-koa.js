@@ -2,6 +2,7 @@
 import { DuckDBInstance } from '@duckdb/node-api';
 import Koa from 'koa';
 import { openEmbedded } from './lib/embedded.js';
+import { listen, sqlOf } from './lib/peer.js';
 
 // With servers it attaches them once, and keeps them so.
 const servers = process.env.BENCH_SERVERS;
@@ -12,9 +13,7 @@ const instance =
 const app = new Koa();
 
 app.use(async (ctx) => {
-  let body = '';
-  for await (const chunk of ctx.req) body += chunk;
-  const { sql } = JSON.parse(body);
+  const sql = await sqlOf(ctx);
   const connection = await instance.connect();
   try {
     const reader = await connection.runAndReadAll(sql);
@@ -28,8 +27,4 @@ app.use(async (ctx) => {
   }
 });
 
-const server = app.listen(0, '127.0.0.1', () => {
-  process.stdout.write(
-    `${JSON.stringify({ msg: 'listening', url: `http://127.0.0.1:${server.address().port}` })}\n`,
-  );
-});
+listen(app);

@@ -4,14 +4,13 @@ import { rm } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { DuckDBInstance } from '@duckdb/node-api';
 import Koa from 'koa';
+import { listen, sqlOf } from './lib/peer.js';
 
 const instance = await DuckDBInstance.create(':memory:', { threads: '2' });
 const app = new Koa();
 
 app.use(async (ctx) => {
-  let body = '';
-  for await (const chunk of ctx.req) body += chunk;
-  const { sql } = JSON.parse(body);
+  const sql = await sqlOf(ctx);
   const connection = await instance.connect();
   if (ctx.path === '/copy') {
     const file = `copy-${process.pid}.parquet`;
@@ -33,8 +32,4 @@ async function* lines(result, connection) {
   connection.closeSync();
 }
 
-const server = app.listen(0, '127.0.0.1', () => {
-  process.stdout.write(
-    `${JSON.stringify({ msg: 'listening', url: `http://127.0.0.1:${server.address().port}` })}\n`,
-  );
-});
+listen(app);
