@@ -102,7 +102,10 @@ export class HeldJobs {
     });
     const armed = roster.faultOfQuery(job.queryId);
     if (armed !== undefined) process.injectFault(armed.fault, armed.phase, seq);
-    process.run({ seq, ...job.statement, attachments });
+    // A spread that is followed by another member takes V8 microseconds.
+    process.run(
+      attachments.length === 0 ? { seq, ...job.statement } : { seq, ...job.statement, attachments },
+    );
     if (this.#held.length === 1) this.begin();
     else if (this.#held.length === 2) this.#watchForLong();
   }

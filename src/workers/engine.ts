@@ -234,6 +234,9 @@ export class Engine {
   /** Where a server is found gone that a call into DuckDB waits for, that call is left behind, and its process with it. */
   async #executeWatched(statement: Run, token: Token): Promise<Execution & InMemory> {
     const { watch } = token;
+    const { instances } = this.#options;
+    // Most statements read from no server and are in no session: there is nothing to watch, nor anything to look into behind them.
+    if (!watch.isNeeded && !instances.isSession) return await this.#execute(statement, token);
     const gone = watch.silent.catch((refusal: Refusal): Execution => {
       token.abandoned = true;
       token.interrupted = true;
@@ -243,12 +246,12 @@ export class Engine {
     if (execution.retire !== undefined) return execution;
     // Looking into the session may wait for its sources as well; the statement's own end stands.
     const volatile = await Promise.race([
-      this.#options.instances.volatile({ sql: statement.sql, readOnly: execution.clean === true }),
+      instances.volatile({ sql: statement.sql, readOnly: execution.clean === true }),
       gone.then((): 'stuck' => 'stuck'),
     ]);
     if (volatile === 'stuck' || !(await watch.end())) return { ...execution, retire: 'stuck' };
     if (volatile === 'unusable') return { ...execution, retire: 'broken' };
-    return { ...execution, volatile, lost: this.#options.instances.takeLost() };
+    return { ...execution, volatile, lost: instances.takeLost() };
   }
 
   async #execute(request: Run, token: Token): Promise<Execution> {

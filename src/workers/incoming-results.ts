@@ -176,7 +176,7 @@ export class IncomingResults {
         this.#pipe.close();
         this.#pipe = undefined;
       }
-      this.#options.finished({ ...next, bytes: framed + piped });
+      this.#options.finished(piped === 0 ? next : { ...next, bytes: framed + piped });
     }
   }
 

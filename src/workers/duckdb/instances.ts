@@ -200,6 +200,11 @@ export class Instances {
     return undefined;
   }
 
+  /** Whether this worker is a session's. */
+  get isSession(): boolean {
+    return this.#workspace !== undefined;
+  }
+
   /**
    * What a session would lose with this process, after that statement; `unusable` where it has to; undefined where there is no
    * session, or nothing new to it.

@@ -44,6 +44,11 @@ export class SourceWatch {
     this.silent.catch(() => undefined);
   }
 
+  /** Whether there is a server to watch. */
+  get isNeeded(): boolean {
+    return this.#servers.length > 0;
+  }
+
   /** Runs what attaches a source. Where that takes too long its promise is left behind, and `silent` says why. */
   async connecting<Value>(source: Attachment, work: () => Promise<Value>): Promise<Value> {
     if (!isWatched(source)) return await work();
@@ -57,7 +62,7 @@ export class SourceWatch {
 
   /** From now on the statement runs; `connect` gives a connection beside its own. */
   begin(connect: () => Promise<DuckDBConnection>): void {
-    if (this.#servers.length > 0) this.#lookAfter(this.#soonest(), connect);
+    if (this.isNeeded) this.#lookAfter(this.#soonest(), connect);
   }
 
   /** Nobody wants the statement's result any more: whoever stops it says what became of it. */
