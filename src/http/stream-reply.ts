@@ -16,6 +16,7 @@ import type { ServerResponse } from 'node:http';
 import type { ResultSink } from '../actors/job.ts';
 import type { QueryResult } from '../actors/query.ts';
 import type { Failure } from '../failures.ts';
+import { giveBack } from '../workers/read-buffers.ts';
 import { Compressor, chooseEncoding, headersOf, WORTH_BYTES } from './compression.ts';
 import { COMMON_HEADERS, type Exchange, isGone } from './exchange.ts';
 import { type Format, MEDIA_TYPES } from './formats.ts';
@@ -69,7 +70,10 @@ export class StreamReply implements ResultSink {
   }
 
   write(bytes: Uint8Array): Promise<void> | undefined {
-    if (this.#discarding) return undefined;
+    if (this.#discarding) {
+      giveBack(bytes);
+      return undefined;
+    }
     if (this.#begun) return this.#send(bytes);
     this.#held.push(bytes);
     this.#heldBytes += bytes.length;
@@ -78,6 +82,7 @@ export class StreamReply implements ResultSink {
   }
 
   reset(): void {
+    for (const bytes of this.#held) giveBack(bytes);
     this.#held = [];
     this.#heldBytes = 0;
   }
@@ -159,16 +164,24 @@ export class StreamReply implements ResultSink {
       ...headersOf(encoding),
       ...COMMON_HEADERS,
     });
-    const held = this.#held;
+    const held = Buffer.concat(this.#held);
     this.reset();
-    return held.length === 0 ? undefined : this.#send(Buffer.concat(held));
+    return this.#send(held);
   }
 
   #send(bytes: Uint8Array): Promise<void> | undefined {
-    if (bytes.length === 0 || isGone(this.#exchange.ctx.req.socket)) return undefined;
+    if (bytes.length === 0 || isGone(this.#exchange.ctx.req.socket)) {
+      giveBack(bytes);
+      return undefined;
+    }
     this.#lastByte = bytes[bytes.length - 1] as number;
     this.#sent += bytes.length;
-    if (this.#compressor !== undefined) return this.#compressor.write(bytes).then(() => this.#whenRoom());
+    if (this.#compressor !== undefined) {
+      return this.#compressor.write(bytes).then(() => {
+        giveBack(bytes);
+        return this.#whenRoom();
+      });
+    }
     this.#put(bytes);
     return this.#whenRoom();
   }
@@ -187,6 +200,7 @@ export class StreamReply implements ResultSink {
     this.#waiting += bytes.length;
     this.#res.write(bytes, () => {
       this.#waiting -= bytes.length;
+      giveBack(bytes);
       this.#onSent?.();
     });
   }

@@ -15,9 +15,10 @@
  */
 import { execFile } from 'node:child_process';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-import { Socket } from 'node:net';
+import { Socket, type SocketConstructorOpts } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { giveBack, lend } from './read-buffers.ts';
 
 /** The pipe of the worker with this run folder. */
 export function resultPipe(folder: string): string {
@@ -34,9 +35,6 @@ export async function makePipe(path: string): Promise<string | undefined> {
   }
 }
 
-/** Bytes of one read; a pipe holds as much (pipe(7)). */
-const READ_BYTES = 64 * 1024;
-
 /** The parent's end, for one statement. */
 export class ResultPipe {
   readonly seq: number;
@@ -44,7 +42,10 @@ export class ResultPipe {
   readonly #socket: Socket;
   readonly #onBytes: (bytes: Uint8Array) => void;
 
-  /** Throws where there is no such pipe. Bytes come on later turns of the event loop, and in {@link end}. */
+  /**
+   * Throws where there is no such pipe. Bytes come on later turns of the event loop, and in {@link end}; they are the caller's, who
+   * may give them back (read-buffers.ts).
+   */
   constructor(path: string, seq: number, onBytes: (bytes: Uint8Array) => void) {
     this.seq = seq;
     this.#onBytes = onBytes;
@@ -55,9 +56,17 @@ export class ResultPipe {
       closeSync(this.#fd);
       throw new Error(`${path} is no pipe`);
     }
-    this.#socket = new Socket({ fd: this.#fd, readable: true, writable: false });
+    const onread = {
+      buffer: lend,
+      callback: (length: number, buffer: Uint8Array) => {
+        this.#onBytes(buffer.subarray(0, length));
+        return true;
+      },
+    };
+    // An option of every socket (net.js, "onread"), though the types know it of those that connect alone.
+    const options: SocketConstructorOpts = { fd: this.#fd, readable: true, writable: false };
+    this.#socket = new Socket(Object.assign(options, { onread }));
     this.#socket.on('error', () => undefined);
-    this.#socket.on('data', onBytes);
   }
 
   pause(): void {
@@ -70,24 +79,22 @@ export class ResultPipe {
 
   /** To be called once the COPY has ended, or its process: passes on what is left. */
   end(): void {
-    this.#socket.off('data', this.#onBytes);
     this.#socket.pause();
-    // At once, before the event loop reads on: what the socket has buffered, then what the pipe holds.
-    for (let piece = this.#socket.read(); piece !== null; piece = this.#socket.read()) this.#onBytes(piece);
+    // At once, before the event loop reads on.
     for (let piece = this.#read(); piece.length > 0; piece = this.#read()) this.#onBytes(piece);
     this.close();
   }
 
   close(): void {
-    this.#socket.off('data', this.#onBytes);
     this.#socket.destroy();
   }
 
   #read(): Buffer {
-    const buffer = Buffer.allocUnsafe(READ_BYTES);
+    const buffer = lend();
     try {
       return buffer.subarray(0, readSync(this.#fd, buffer));
     } catch (error) {
+      giveBack(buffer);
       if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
       return buffer.subarray(0, 0);
     }
