@@ -76,11 +76,14 @@ async function build() {
   const sources = readdirSync(at('src'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(ROOT.length + 1));
-  const configs = ['tsconfig.json', 'tsconfig.build.json', 'package.json', 'package-lock.json'];
+  const configs = [
+    ...['tsconfig.json', 'tsconfig.build.json', 'scripts/bundle.js'],
+    ...['package.json', 'package-lock.json'],
+  ];
   const wanted = hashOf([...configs, ...sources.sort()]);
   const stamp = at('dist/.stamp');
   if (read(stamp) === wanted) return;
-  say('building: tsc -p tsconfig.build.json');
+  say('building');
   // Into a folder beside dist and then in its place: a running server never sees half a build.
   const fresh = at(`.dist-${process.pid}`);
   try {
@@ -89,6 +92,7 @@ async function build() {
       [at('node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json', '--outDir', fresh],
       'the build failed',
     );
+    await run(process.execPath, [at('scripts/bundle.js'), fresh], 'the build failed');
     writeFileSync(join(fresh, '.stamp'), wanted);
     const old = `${fresh}-old`;
     if (existsSync(at('dist'))) renameSync(at('dist'), old);

@@ -4,7 +4,7 @@
  * The parent kills this process once it has the answer, when it takes too long, or when it has lost interest;
  * a native crash here is the parent's {@link ProbeError}, nothing more.
  */
-import { DuckDBInstance } from '../workers/duckdb/binding.ts';
+import { DuckDBInstance } from '@duckdb/node-api';
 import type { ProbeAnswer, ProbeRequest } from './probe.ts';
 
 async function run(request: ProbeRequest): Promise<unknown> {

@@ -102,7 +102,7 @@ async function start(configure: Configure): Promise<void> {
   const [{ Instances: DuckDBInstances }, { Engine: DuckDBEngine }, { version }, pipe] = await Promise.all([
     import('./duckdb/instances.ts'),
     import('./engine.ts'),
-    import('./duckdb/binding.ts'),
+    import('@duckdb/node-api'),
     makePipe(resultPipe(configure.folder)),
   ]);
   const lanes = new Piscina({

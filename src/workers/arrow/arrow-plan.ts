@@ -24,6 +24,9 @@ export type StoredAs =
   | 'timestamp-ns'
   | 'timestamp-utc';
 
+/** What ends a stream: a message without a length. */
+export const END_OF_STREAM = Uint8Array.of(0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0);
+
 export const STORED_BYTES: Readonly<Record<StoredAs, number>> = {
   int8: 1,
   uint8: 1,

@@ -17,9 +17,6 @@ import { builderOf } from './column-builders.ts';
 import type { RawVector } from './raw-vector.ts';
 import { range } from './rows.ts';
 
-/** What ends a stream: a message without a length. */
-export const END_OF_STREAM = Uint8Array.of(0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0);
-
 /** A vector a column, all of them with as many rows. */
 export type RawChunk = readonly RawVector[];
 

@@ -1,5 +1,5 @@
 /** The columns of a result as Arrow is to have them, and a chunk's vectors as plain data. */
-import type { DuckDBDataChunk, DuckDBType } from '@duckdb/node-api';
+import { type DuckDBDataChunk, type DuckDBType, DuckDBVector, DuckDBTypeId as Id } from '@duckdb/node-api';
 import duckdb from '@duckdb/node-bindings';
 import { type ArrowColumn, type ArrowPlan, STORED_BYTES, type StoredAs } from '../arrow/arrow-plan.ts';
 import {
@@ -10,7 +10,6 @@ import {
   type RawVector,
   TEXT_ENTRY_BYTES,
 } from '../arrow/raw-vector.ts';
-import { DuckDBVector, DuckDBTypeId as Id } from './binding.ts';
 import { columnReader, withPlans } from './column-reader.ts';
 import { plainText } from './json-encoding.ts';
 import { planType } from './type-plan.ts';

@@ -3,8 +3,8 @@
  * next one are fetched, so that the control side of the worker is never at it for long.
  */
 import type { DuckDBResult } from '@duckdb/node-api';
-import type { ArrowColumn } from '../arrow/arrow-plan.ts';
-import { END_OF_STREAM, type EncodedRows, type RawChunk } from '../arrow/arrow-stream.ts';
+import { type ArrowColumn, END_OF_STREAM } from '../arrow/arrow-plan.ts';
+import type { EncodedRows, RawChunk } from '../arrow/arrow-stream.ts';
 import { type ArrowReader, arrowReader } from './arrow-columns.ts';
 import { type ChunkSource, type Chunks, chunksOf } from './chunks.ts';
 import type { RowLimits, RowSummary } from './text-rows.ts';

@@ -1,6 +1,5 @@
 /** The chunks of a result, one after the other, up to its end, its failure, or to where nobody wants more of it. */
-import type { DuckDBDataChunk, DuckDBResult } from '@duckdb/node-api';
-import { DuckDBMaterializedResult } from './binding.ts';
+import { type DuckDBDataChunk, DuckDBMaterializedResult, type DuckDBResult } from '@duckdb/node-api';
 import { hasFailed } from './statement.ts';
 
 export interface ChunkSource {

@@ -5,9 +5,8 @@
  * everything else is read value by value. The value objects of the binding survive a structured clone as plain
  * objects, so encoders use their fields and never their methods.
  */
-import type { DuckDBDataChunk, DuckDBType } from '@duckdb/node-api';
+import { type DuckDBDataChunk, type DuckDBType, DuckDBVector, DuckDBTypeId as Id } from '@duckdb/node-api';
 import duckdb from '@duckdb/node-bindings';
-import { DuckDBVector, DuckDBTypeId as Id } from './binding.ts';
 import { type ColumnReader, withPlans } from './column-reader.ts';
 
 export type FixedArray =

@@ -2,15 +2,15 @@
  * How the nested values of a column are read, so that none is lost on the way through the binding's objects: members of a
  * struct go by their position, since names may repeat (`row(1, 2)`) or be `__proto__`, and each VARIANT brings its type along.
  */
-import type { DuckDBType } from '@duckdb/node-api';
 import {
   DuckDBArrayType,
   DuckDBListType,
   DuckDBMapType,
   DuckDBStructType,
+  type DuckDBType,
   DuckDBUnionType,
   DuckDBTypeId as Id,
-} from './binding.ts';
+} from '@duckdb/node-api';
 import { planType, type TypePlan } from './type-plan.ts';
 
 /** Made once for all chunks of a result. */

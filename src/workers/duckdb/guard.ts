@@ -6,9 +6,8 @@
  * governed by an allow-list, held against the syntax tree that DuckDB itself makes of the statement, and statements that
  * are no reads are refused unless the configuration lets them. docs/sandbox-attacks.md shows what is tried against it.
  */
-import type { DuckDBConnection, DuckDBPreparedStatement } from '@duckdb/node-api';
+import { type DuckDBConnection, type DuckDBPreparedStatement, StatementType } from '@duckdb/node-api';
 import type { Attachment } from '../protocol.ts';
-import { StatementType } from './binding.ts';
 import { splitBeforeQuery } from './path-places.ts';
 import { PathWall } from './path-wall.ts';
 import { Refusal } from './refusal.ts';

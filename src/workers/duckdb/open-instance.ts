@@ -4,10 +4,9 @@
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { DuckDBConnection } from '@duckdb/node-api';
+import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import { extensionFile } from '../../extensions/layout.ts';
 import type { Attachment, Configure } from '../protocol.ts';
-import { DuckDBInstance } from './binding.ts';
 import { readDuckDBError } from './duckdb-error.ts';
 import { KEEPS_COUNT } from './progress.ts';
 import { globLiteral, literal } from './quote.ts';

@@ -5,9 +5,8 @@
  * The text of a client stands in parentheses, on lines of its own. It has been prepared by itself before, so its own
  * parentheses are balanced and its comments closed.
  */
-import type { DuckDBType } from '@duckdb/node-api';
+import { type DuckDBType, DuckDBTypeId as Id } from '@duckdb/node-api';
 import type { ResultOutput } from '../protocol.ts';
-import { DuckDBTypeId as Id } from './binding.ts';
 import { literal } from './quote.ts';
 import type { Rewrite, Rewritten } from './statement.ts';
 import { planType, type TypePlan } from './type-plan.ts';

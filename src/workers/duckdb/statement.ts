@@ -2,10 +2,16 @@
  * One request's SQL on one leased connection: taken apart, checked, prepared, bound, run; the last statement's result
  * is what the client gets.
  */
-import type { DuckDBConnection, DuckDBPreparedStatement, DuckDBResult, DuckDBType } from '@duckdb/node-api';
+import {
+  type DuckDBConnection,
+  type DuckDBPreparedStatement,
+  type DuckDBResult,
+  type DuckDBType,
+  ResultReturnType,
+  StatementType,
+} from '@duckdb/node-api';
 import type { Run } from '../protocol.ts';
 import { abandon } from './abandon.ts';
-import { ResultReturnType, StatementType } from './binding.ts';
 import { readDuckDBError } from './duckdb-error.ts';
 import type { Findings, Guard } from './guard.ts';
 import type { Lease } from './instances.ts';

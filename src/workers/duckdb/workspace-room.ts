@@ -13,11 +13,10 @@
 import { statfsSync, statSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
-import type { DuckDBConnection } from '@duckdb/node-api';
+import { type DuckDBConnection, StatementType } from '@duckdb/node-api';
 import { allocatedBytesNow } from '../folder-size.ts';
 import { diskQuota } from '../limits.ts';
 import type { Configure, FailedVerdict } from '../protocol.ts';
-import { StatementType } from './binding.ts';
 import type { DuckDBErrorInfo } from './duckdb-error.ts';
 import { Refusal } from './refusal.ts';
 
