@@ -17,6 +17,7 @@ import { queryService } from './actors/query-service.ts';
 import { QueryTable } from './actors/query-table.ts';
 import { Quotas } from './actors/quota.ts';
 import { SourceCircuits, verdictOf } from './actors/source-circuit.ts';
+import { sourceNames } from './actors/source-names.ts';
 import { WorkerRoster } from './actors/worker-roster.ts';
 import { chaosService } from './chaos.ts';
 import { changesKeys, revoked } from './config/changes.ts';
@@ -231,7 +232,7 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
         process: workerProcess(live.current, current, folders, session?.workspace),
         ...(session === undefined ? {} : { onVolatile: session.onVolatile, isSpare: session.isSpare }),
         recordDeath: (death) => crashes.record(death),
-        asConfiguredNow: (attachments) => asConfiguredNow(attachments, live.current),
+        asConfiguredNow: (job) => asConfiguredNow(job, live.current),
         settings: () => ({
           cancelGraceMs: pool.settings.cancel_grace,
           recycle: {
@@ -356,10 +357,11 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
           : sessions.place(request, request.session),
       sources: () => Object.keys(live.current.sources),
       refusal: (request, pool) => {
-        const refusal = crashes.refusal(request, pool);
+        const { queryId, principal, sql } = request;
+        const refusal = crashes.refusal({ queryId, principal, sql, sources: sourceNames(request) }, pool);
         // A session has a worker of its own, and a check is to find out.
         if (refusal !== undefined || request.session !== undefined || request.attachAnew) return refusal;
-        return circuits.refusal(request.queryId, request.sources);
+        return circuits.refusal(queryId, request.sources);
       },
       onEnd: ({ queryId, origin }, failure) => circuits.ended(queryId, origin.sources, verdictOf(failure)),
       overQuota: ({ principal }) => quotas.submit(principal, actors.clock.now()),

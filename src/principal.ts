@@ -1,4 +1,5 @@
 /** Whoever sends requests, and what that allows: which sources and pools, whether to write, whose queries to see. */
+import type { SourceKind } from './config/sources.ts';
 import { type Failure, forbidden } from './failures.ts';
 
 /** `reader` reads, `writer` writes where the configuration lets anybody, `operator` may do everything. */
@@ -13,21 +14,30 @@ export interface Principal {
   readonly sources: readonly string[] | undefined;
   /** Pools it may use, its default first; undefined for all. */
   readonly pools: readonly string[] | undefined;
+  /** Kinds of sources that its requests may bring along. */
+  readonly inlineSources: readonly SourceKind[];
 }
 
 /** What limits go by. */
 export type PrincipalIdentity = Pick<Principal, 'name' | 'role'>;
 
-/** Every caller while `auth.mode` is `none`. */
+/** Every caller while `auth.mode` is `none`, but for the sources that it may bring along: the configuration says so. */
 export const ANONYMOUS: Principal = {
   name: 'anonymous',
   role: 'operator',
   sources: undefined,
   pools: undefined,
+  inlineSources: [],
 };
 
 /** A caller who was asked for no key. Its name is nobody's: the configuration takes no empty one. */
-export const NOBODY: Principal = { name: '', role: 'reader', sources: [], pools: [] };
+export const NOBODY: Principal = {
+  name: '',
+  role: 'reader',
+  sources: [],
+  pools: [],
+  inlineSources: [],
+};
 
 export function mayUseSource({ sources }: Principal, alias: string): boolean {
   return sources === undefined || sources.includes(alias);
@@ -43,6 +53,15 @@ export function mayUsePool({ pools }: Principal, pool: string): boolean {
  */
 export function requireSource(principal: Principal, alias: string): void {
   if (!mayUseSource(principal, alias)) throw denied(principal, 'source', alias);
+}
+
+/** Throws `FORBIDDEN` where its requests may bring along no source of that kind. */
+export function requireInlineSource(principal: Principal, alias: string, kind: SourceKind): void {
+  const { name, inlineSources } = principal;
+  if (inlineSources.includes(kind)) return;
+  const may = inlineSources.length === 0 ? 'none' : `those of kind ${inlineSources.join(', ')}`;
+  const detail = `${JSON.stringify(alias)} is an inline source of kind ${kind}: of inline sources ${name} may use ${may}.`;
+  throw forbidden('source', alias, detail);
 }
 
 /** As {@link requireSource}, for pools. */

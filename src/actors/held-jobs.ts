@@ -49,7 +49,7 @@ export interface HeldJobsOptions {
   readonly after: (ms: number, message: HeldJobMessage) => () => void;
   /** Milliseconds from `interrupt` to SIGKILL. */
   readonly cancelGraceMs: () => number;
-  readonly asConfiguredNow: (attachments: readonly Attachment[]) => Attachment[];
+  readonly asConfiguredNow: (job: Job) => Attachment[];
 }
 
 /** A query that runs so long is not worth waiting behind: what was sent ahead goes to other workers. */
@@ -88,7 +88,7 @@ export class HeldJobs {
     }
     const seq = this.#nextSeq;
     this.#nextSeq += 1;
-    const attachments = asConfiguredNow(job.statement.attachments);
+    const attachments = asConfiguredNow(job);
     this.#held.push({
       seq,
       job,
@@ -209,7 +209,7 @@ export class HeldJobs {
   /** A read that its source did not let in, or let go on, and that has other credentials by now. */
   #hasOldCredentials({ job, stopping, attachments }: HeldJob, { code }: Failure): boolean {
     if (code !== 'SOURCE_UNAVAILABLE' || stopping !== undefined || job.statement.write) return false;
-    const now = this.#options.asConfiguredNow(job.statement.attachments);
+    const now = this.#options.asConfiguredNow(job);
     return JSON.stringify(now) !== JSON.stringify(attachments);
   }
 

@@ -25,6 +25,7 @@ export type JobHolder = ActorRef<{ readonly type: 'cancel'; readonly queryId: st
 /** Whose query it is and what it says: what a death of its worker is laid to. */
 export interface JobOrigin {
   readonly principal: Pick<Principal, 'name' | 'role'>;
+  /** As {@link sourceNames} has them. */
   readonly sources: readonly string[];
 }
 

@@ -1,11 +1,13 @@
 /** Where a query runs, and within which limits: the request's wishes within what the pool allows. Pure. */
 import type { Config } from '../config/schema.ts';
+import type { SourceKind } from '../config/sources.ts';
 import { Failure, forbidden } from '../failures.ts';
 import {
   mayUsePool,
   mayUseSource,
   mayWrite,
   type Principal,
+  requireInlineSource,
   requirePool,
   requireSource,
 } from '../principal.ts';
@@ -13,6 +15,7 @@ import type { Attachment } from '../workers/protocol.ts';
 import { toAttachment } from './attachment.ts';
 import type { Job } from './job.ts';
 import type { QueryRequest } from './query.ts';
+import { hasInline } from './source-names.ts';
 
 export interface Placement {
   readonly pool: string;
@@ -46,9 +49,12 @@ export function placeQuery(request: QueryRequest, config: PlacementConfig): Plac
       sql: request.sql,
       rowFormat: request.rowFormat,
       maxBytes: config.server.max_result,
-      attachments: [...new Set(request.sources)].map((alias, index) =>
-        attachmentOf(alias, index, config.sources, principal, write),
-      ),
+      attachments: [
+        ...[...new Set(request.sources)].map((alias, index) =>
+          attachmentOf(alias, index, config.sources, principal, write),
+        ),
+        ...inlineAttachments(request, write),
+      ],
       write,
       owner: principal.name,
       ...(request.attachAnew === true ? { attachAnew: true } : {}),
@@ -77,7 +83,6 @@ function defaultPool({ name, pools: own }: Principal, { pools }: PlacementConfig
   return names.find((name) => name !== 'exports') ?? (names[0] as string);
 }
 
-/** A source of a query that may not write is read-only, whatever its own configuration allows. */
 function attachmentOf(
   alias: string,
   index: number,
@@ -88,9 +93,7 @@ function attachmentOf(
   requireSource(principal, alias);
   const source = Object.hasOwn(sources, alias) ? sources[alias] : undefined;
   const attachment = source === undefined ? undefined : toAttachment(alias, source, sources);
-  if (attachment !== undefined) {
-    return 'readOnly' in attachment ? { ...attachment, readOnly: attachment.readOnly || !write } : attachment;
-  }
+  if (attachment !== undefined) return asAllowed(attachment, write);
   const known = Object.keys(sources).filter((other) => mayUseSource(principal, other));
   const message =
     source === undefined
@@ -100,16 +103,45 @@ function attachmentOf(
 }
 
 /**
- * The same sources as they are configured by now, for a query that begins: it may have waited since it was placed, and credentials
- * have been replaced meanwhile. One that is not there any more stays what it was.
+ * Views in such a file, and what a catalog says of its files, are read by DuckDB past every wall of ours: with the credentials of a
+ * configured source beside them they could go wherever those let in.
+ */
+const UNSEEN: ReadonlySet<SourceKind> = new Set(['sqlite', 'duckdb', 'ducklake']);
+
+/** What an inline source refers to is inline as well. */
+function inlineAttachments({ sources, inline = [], principal }: QueryRequest, write: boolean): Attachment[] {
+  if (inline.length === 0) return [];
+  const own = Object.fromEntries(inline.map(({ alias, source }) => [alias, source]));
+  return inline.map(({ alias, source }) => {
+    requireInlineSource(principal, alias, source.kind);
+    if (UNSEEN.has(source.kind) && sources.length > 0) {
+      const message = `${alias} is an inline source of kind ${source.kind}, and these go with no configured source in one query`;
+      throw invalid('sources', message);
+    }
+    const attachment = toAttachment(alias, source, own);
+    if (attachment === undefined) throw invalid('sources', `${alias} needs another inline source`);
+    return asAllowed(attachment, write);
+  });
+}
+
+/** A source of a query that may not write is read-only, whatever is said of it. */
+function asAllowed(attachment: Attachment, write: boolean): Attachment {
+  return 'readOnly' in attachment ? { ...attachment, readOnly: attachment.readOnly || !write } : attachment;
+}
+
+/**
+ * A job's sources as they are configured by now, for one that begins: it may have waited since it was placed, and credentials
+ * have been replaced meanwhile. One that is not there any more stays what it was, and so does one that came with the request.
  */
 export function asConfiguredNow(
-  attachments: readonly Attachment[],
+  { statement: { attachments }, origin }: Pick<Job, 'statement' | 'origin'>,
   { sources }: Pick<Config, 'sources'>,
 ): Attachment[] {
   return attachments.map((placed) => {
-    const source = Object.hasOwn(sources, placed.alias) ? sources[placed.alias] : undefined;
-    const now = source === undefined ? undefined : toAttachment(placed.alias, source, sources);
+    const { alias } = placed;
+    const isConfigured = Object.hasOwn(sources, alias) && !hasInline(origin.sources, alias);
+    const source = isConfigured ? sources[alias] : undefined;
+    const now = source === undefined ? undefined : toAttachment(alias, source, sources);
     if (now === undefined || now.kind !== placed.kind) return placed;
     if (!('readOnly' in now) || !('readOnly' in placed)) return now;
     return { ...now, readOnly: now.readOnly || placed.readOnly };

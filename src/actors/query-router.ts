@@ -29,6 +29,7 @@ import {
   queueMs,
 } from './query-table.ts';
 import { withSourceHint } from './source-hint.ts';
+import { sourceNames } from './source-names.ts';
 
 export type QueryRouterMessage =
   | {
@@ -255,8 +256,9 @@ class QueryRouter {
     const { record, job } = newQuery(request, placement, submission, { ticket: table.takeTicket(), now });
     table.add(record);
     this.#to(record, 'admitted');
-    const { queryId, principal, sources, tags } = request;
+    const { queryId, principal, tags } = request;
     const { pool } = placement;
+    const sources = sourceNames(request);
     events.emit('query.started', { queryId, pool, principal: principal.name, sources, tags });
     return { record, job };
   }

@@ -5,6 +5,7 @@ import type { Job, ResultSink } from './job.ts';
 import type { Placement } from './placement.ts';
 import type { QueryRequest, QueryResult } from './query.ts';
 import type { KeptRecord, QueryRecord } from './query-table.ts';
+import { sourceNames } from './source-names.ts';
 
 /** What becomes of a query that is let in. */
 export interface Submission {
@@ -33,7 +34,7 @@ export function newQuery(
     timeoutMs,
     queueTimeoutMs,
     queueDeadline: now + queueTimeoutMs,
-    origin: { principal, sources: request.sources },
+    origin: { principal, sources: sourceNames(request) },
     ranMs: 0,
     attempt: 1,
     sink: kept?.result ?? sink ?? buffer,
@@ -75,13 +76,14 @@ export function newQuery(
 }
 
 /** What is told of a request (telemetry/events.ts). */
-export function asked({ principal, client, session, sources, sql, kept, tags }: QueryRequest): QueryAsked {
+export function asked(request: QueryRequest): QueryAsked {
+  const { principal, client, session, sql, kept, tags } = request;
   return {
     principal: principal.name,
     role: principal.role,
     client,
     session,
-    sources,
+    sources: sourceNames(request),
     sql,
     resultOf: kept === undefined ? undefined : tags.result_of,
   };

@@ -2,6 +2,7 @@
  * A query as the API process knows it: what was asked, what became of it, and the service that answers both.
  * Results are opaque bytes here; only a worker ever looks at a row.
  */
+import type { InlineSource } from '../config/inline-sources.ts';
 import type { Failure } from '../failures.ts';
 import type { Principal } from '../principal.ts';
 import type { ExportSpec, Progress, ResultOutput } from '../workers/protocol.ts';
@@ -22,6 +23,8 @@ export interface QueryRequest {
   readonly output: ResultOutput | undefined;
   /** Aliases of configured sources. */
   readonly sources: readonly string[];
+  /** Sources that it brings along. None has the alias of another one of the request; it may have that of a configured one. */
+  readonly inline?: readonly InlineSource[];
   /** They are connected to, whatever a worker has kept of them. */
   readonly attachAnew?: boolean;
   /** Every view of its sources is there, be it named or not. */

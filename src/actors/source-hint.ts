@@ -6,9 +6,11 @@ import type { QueryRequest } from './query.ts';
 /** The same failure, with what to do where DuckDB does not know a name that is a source's, and one that the client may use. */
 export function withSourceHint(failure: Failure, request: QueryRequest, aliases: readonly string[]): Failure {
   if (failure.code !== 'SQL_ERROR') return failure;
+  const inline = new Set(request.inline?.map(({ alias }) => alias.toLowerCase()));
   const missing = aliases.find(
     (alias) =>
       !request.sources.includes(alias) &&
+      !inline.has(alias.toLowerCase()) &&
       mayUseSource(request.principal, alias) &&
       new RegExp(`["' ]${alias}["'.!]`, 'i').test(failure.message),
   );

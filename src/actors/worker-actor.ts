@@ -48,7 +48,7 @@ export interface WorkerActorOptions extends WorkerMailOptions {
   readonly recordDeath: (death: WorkerDeath) => string;
   readonly settings: () => WorkerSettings;
   /** A job's sources with the credentials they have when it is sent to the process. */
-  readonly asConfiguredNow: (attachments: readonly Attachment[]) => Attachment[];
+  readonly asConfiguredNow: (job: Job) => Attachment[];
   /** Whether what its process was started with is not what is configured any more. */
   readonly isOutdated: () => boolean;
   /** It serves now, or has died. */

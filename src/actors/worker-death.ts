@@ -2,6 +2,7 @@
 import type { WorkerDeath } from '../crashes/crash-report.ts';
 import { Failure } from '../failures.ts';
 import { sessionOfPool } from '../sessions/session-pool.ts';
+import { attachmentSecrets } from '../workers/attachment-secrets.ts';
 import type { Phase } from '../workers/protocol.ts';
 import { causeOf, describeExit, type WorkerExitCause } from '../workers/worker-exit.ts';
 import type { WorkerExit } from '../workers/worker-process.ts';
@@ -130,6 +131,7 @@ export function deathOnRecord(
       sql: job.statement.sql,
       params: job.statement.params,
       sources: job.origin.sources,
+      secrets: job.statement.attachments.flatMap(attachmentSecrets),
       timeoutMs: job.timeoutMs,
       attempts: job.attempt,
     },

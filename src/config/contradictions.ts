@@ -36,6 +36,7 @@ const RULES: readonly Rule[] = [
   budget,
   openToOthers,
   keysWithoutPrincipals,
+  inlineSources,
   sharedKeys,
   limitNames,
   egress,
@@ -115,6 +116,13 @@ function* keysWithoutPrincipals({ config }: Whole): Iterable<Contradiction> {
     message: 'expected a principal at least while auth.mode is api_keys',
     restsOn: [['auth', 'mode']],
   };
+}
+
+function* inlineSources({ config }: Whole): Iterable<Contradiction> {
+  if (config.auth.mode === 'none' || config.auth.inline_sources.length === 0) return;
+  const message =
+    'expected it of each principal (auth.principals.NAME.inline_sources) while auth.mode is api_keys';
+  yield { path: ['auth', 'inline_sources'], message, restsOn: [['auth', 'mode']] };
 }
 
 function* sharedKeys({ config }: Whole): Iterable<Contradiction> {

@@ -56,3 +56,11 @@ export function secretsIn(data: unknown): Secret[] {
   if (typeof data !== 'object' || data === null) return [];
   return Object.values(data).flatMap(secretsIn);
 }
+
+/** The same plain data, each secret as it is: to be compared or hashed, and never to be kept. */
+export function revealed(data: unknown): unknown {
+  if (data instanceof Secret) return data.reveal();
+  if (Array.isArray(data)) return data.map(revealed);
+  if (typeof data !== 'object' || data === null) return data;
+  return Object.fromEntries(Object.entries(data).map(([key, value]) => [key, revealed(value)]));
+}

@@ -21,6 +21,7 @@ import {
   type CrashSummary,
   crashReport,
   type QueryOrigin,
+  redactorFor,
   shownStatement,
   type WorkerDeath,
 } from './crash-report.ts';
@@ -151,7 +152,8 @@ export class CrashLedger {
     const { config, redactor, versions, events } = this.#options;
     const { query, pool, worker, incarnation, cause } = death;
     const now = this.#expire();
-    const print = query === undefined ? undefined : fingerprint(query.sql, query.sources);
+    const print =
+      query === undefined ? undefined : fingerprint(query.sql, query.sources, query.principal.name);
     // First what protects the others.
     if (query !== undefined && print !== undefined) {
       this.#budgets.record(query.principal, death, now);
@@ -171,7 +173,7 @@ export class CrashLedger {
   }
 
   #suspect(
-    { sql, principal }: QueryOrigin,
+    query: QueryOrigin,
     crash: {
       readonly fingerprint: string;
       readonly crashId: string;
@@ -180,7 +182,8 @@ export class CrashLedger {
     },
     now: number,
   ): void {
-    const statement = shownStatement(sql, this.#options.redactor);
+    const { sql, principal } = query;
+    const statement = shownStatement(sql, redactorFor(query, this.#options.redactor));
     const { started, evicted } = this.#quarantine.record(
       { ...crash, statement, principal: principal.name },
       now,
@@ -192,10 +195,10 @@ export class CrashLedger {
     }
   }
 
-  #quarantineRefusal({ sql, sources }: QueryToAdmit, now: number): Failure | undefined {
+  #quarantineRefusal({ sql, sources, principal }: QueryToAdmit, now: number): Failure | undefined {
     if (this.#quarantine.isEmpty) return undefined;
     this.#expire();
-    const held = this.#quarantine.find(fingerprint(sql, sources), now);
+    const held = this.#quarantine.find(fingerprint(sql, sources, principal.name), now);
     if (held === undefined) return undefined;
     return new Failure(
       'QUERY_QUARANTINED',

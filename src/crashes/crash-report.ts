@@ -10,6 +10,8 @@ export interface QueryOrigin {
   readonly principal: PrincipalIdentity;
   readonly sessionId: string | undefined;
   readonly sql: string;
+  /** Credentials of its sources: what it says of itself holds none of them. */
+  readonly secrets: readonly string[];
   /** As the client sent them; only their types are looked at. */
   readonly params: unknown;
   /** Aliases. */
@@ -124,7 +126,7 @@ export interface ReportContext {
 /** Each text that others wrote goes through the redactor. */
 export function crashReport(death: WorkerDeath, context: ReportContext): CrashReport {
   const { query, limits } = death;
-  const { redactor } = context;
+  const redactor = redactorFor(query, context.redactor);
   return {
     crash_id: context.crashId,
     at: context.at,
@@ -160,6 +162,11 @@ export function crashReport(death: WorkerDeath, context: ReportContext): CrashRe
     versions: { ...context.versions, duckdb: death.duckdb ?? null },
     attempts: query?.attempts ?? null,
   };
+}
+
+/** One that knows the credentials of the query's sources besides. */
+export function redactorFor(query: Pick<QueryOrigin, 'secrets'> | undefined, redactor: Redactor): Redactor {
+  return redactor.with(query?.secrets ?? []);
 }
 
 /** The normalised statement as operators see it. Names are left in it, and may be such as `"s3://key:secret@bucket"`. */

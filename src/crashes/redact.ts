@@ -4,7 +4,7 @@
  * Known ones are the secrets of the configuration, as they are and as SQL, JSON and URLs write them. Unknown ones are found by
  * where they stand: the user part of a URL, the value of something called a password. Rather too much is hidden than too little.
  */
-import { HIDDEN, type Secret } from '../config/secret.ts';
+import { HIDDEN, Secret } from '../config/secret.ts';
 
 const CUT = '…';
 
@@ -19,11 +19,22 @@ export class Redactor {
 
   /** For a configuration that was loaded again. The secrets of the one before stay known: they may still be valid. */
   learn(secrets: readonly Secret[]): void {
-    const forms = secrets.flatMap((secret) => formsOf(secret.reveal()));
+    this.#know(secrets.flatMap((secret) => formsOf(secret.reveal())));
+  }
+
+  #know(forms: readonly string[]): void {
     const known = new Set([...this.#known, ...forms].filter((form) => form !== ''));
     this.#known = [...known].sort((one, other) => other.length - one.length);
     this.#pattern =
       this.#known.length === 0 ? undefined : new RegExp(this.#known.map(escaped).join('|'), 'g');
+  }
+
+  /** One that knows these besides. */
+  with(texts: readonly string[]): Redactor {
+    if (texts.length === 0) return this;
+    const other = new Redactor(texts.map((text) => new Secret(text)));
+    other.#know(this.#known);
+    return other;
   }
 
   /** The text with `[secret]` in place of each credential. */
@@ -80,7 +91,8 @@ const STANDING_PLACES: readonly RegExp[] = [
 
 function formsOf(value: string): string[] {
   const json = JSON.stringify(value).slice(1, -1);
-  return [value, value.replaceAll("'", "''"), json, inUrl(value), ...value.split(/\r?\n/).filter(isTelling)];
+  const inSql = [value.replaceAll("'", "''"), value.replaceAll('"', '""')];
+  return [value, ...inSql, json, inUrl(value), ...value.split(/\r?\n/).filter(isTelling)];
 }
 
 /** A line of a key is as secret as the key; its first one, or a short one, is found in innocent texts. */

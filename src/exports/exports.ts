@@ -16,11 +16,12 @@ import { randomUUID } from 'node:crypto';
 import type { Clock } from '../actors/actor.ts';
 import type { QueryRequest, QueryResult, QueryService, RunningQuery } from '../actors/query.ts';
 import { progressMembers } from '../actors/query-feed.ts';
+import type { InlineSource } from '../config/inline-sources.ts';
 import type { Config } from '../config/schema.ts';
-import { destinationOf } from '../config/source-urls.ts';
+import { bucketUrl, destinationOf } from '../config/source-urls.ts';
 import { Failure, toFailure } from '../failures.ts';
 import type { ExportRequest, ExportService, ExportView } from '../http/services.ts';
-import { maySeeQueriesOf, type Principal, requireSource } from '../principal.ts';
+import { ANONYMOUS, maySeeQueriesOf, type Principal, requireSource } from '../principal.ts';
 import { ResultStore } from '../results/result-store.ts';
 import { Bucket } from './bucket.ts';
 import { adoptExports, type Manifest } from './manifest.ts';
@@ -115,7 +116,7 @@ export class Exports implements ExportService {
     this.#forgetOld();
     const id = `x-${randomUUID()}`;
     const { files, destination, ...asked } = request;
-    const place = this.#placeFor(id, destination, principal);
+    const place = this.#placeFor(id, request, principal);
     const sources =
       destination.kind === 's3' ? [...new Set([...asked.sources, destination.source])] : asked.sources;
     const query: QueryRequest = {
@@ -188,13 +189,15 @@ export class Exports implements ExportService {
     await this.#store.close();
   }
 
-  #placeFor(id: string, destination: ExportRequest['destination'], principal: Principal): Place {
+  #placeFor(id: string, { destination, inline = [] }: ExportRequest, principal: Principal): Place {
     if (destination.kind === 'local') return new LocalPlace(this.#store.begin(id));
     const { source: alias, prefix } = destination;
     requireSource(principal, alias);
     const { sources } = this.#options.config();
     const source = Object.hasOwn(sources, alias) ? sources[alias] : undefined;
-    if (source?.kind !== 's3' || destinationOf(source) === undefined) throw noBucket(alias);
+    const place = source === undefined ? undefined : destinationOf(source);
+    if (source?.kind !== 's3' || place === undefined) throw noBucket(alias);
+    if (inline.some((other) => isInTheWay(other, alias, place.url))) throw notApart(alias);
     return new BucketPlace(new Bucket(source), prefix === '' ? id : `${prefix}/${id}`);
   }
 
@@ -371,15 +374,32 @@ export class Exports implements ExportService {
 }
 
 /** Whose exports they are is looked at before. */
-const OWNER_OF_ALL: Principal = { name: '', role: 'operator', sources: undefined, pools: undefined };
+const OWNER_OF_ALL: Principal = { ...ANONYMOUS, name: '' };
 
 function noPool(): Failure {
   const message = 'this server makes no exports: an operator adds a pool named exports to its configuration';
   return new Failure('INVALID_REQUEST', message, { members: { errors: [{ path: '', message }] } });
 }
 
+/** To DuckDB it would be the destination, or a part of it, and the longer prefix counts. */
+function isInTheWay({ alias, source }: InlineSource, destination: string, url: string): boolean {
+  if (alias.toLowerCase() === destination.toLowerCase()) return true;
+  return source.kind === 's3' && bucketUrl(source).startsWith(url);
+}
+
+function notApart(alias: string): Failure {
+  return invalidDestination(
+    `an inline source has the name of ${JSON.stringify(alias)}, or a part of its bucket`,
+  );
+}
+
 function noBucket(alias: string): Failure {
-  const message = `${JSON.stringify(alias)} is no source of kind s3 that may be written to (read_only: false)`;
+  return invalidDestination(
+    `${JSON.stringify(alias)} is no source of kind s3 that may be written to (read_only: false)`,
+  );
+}
+
+function invalidDestination(message: string): Failure {
   const errors = [{ path: 'destination.source', message }];
   return new Failure('INVALID_REQUEST', `destination.source: ${message}`, { members: { errors } });
 }

@@ -27,7 +27,7 @@ export function authenticator(auth: () => AuthConfig, onFailure?: (why: AuthFail
   return (request) => {
     const config = auth();
     if (config !== known.config) known = keyring(config);
-    if (config.mode === 'none') return ANONYMOUS;
+    if (config.mode === 'none') return known.anonymous;
     const caller = whoSent(request, known);
     if (typeof caller !== 'string') return caller;
     onFailure?.(caller);
@@ -37,15 +37,19 @@ export function authenticator(auth: () => AuthConfig, onFailure?: (why: AuthFail
 
 interface Keyring {
   readonly config: AuthConfig;
+  /** Every caller, where nobody is asked for a key. */
+  readonly anonymous: Principal;
   readonly keys: readonly { readonly sha256: Buffer; readonly principal: Principal }[];
 }
 
 function keyring(config: AuthConfig): Keyring {
-  const keys = Object.entries(config.principals).map(([name, { key_hash, role, sources, pools }]) => ({
-    sha256: Buffer.from(key_hash.reveal().slice('sha256:'.length), 'hex'),
-    principal: { name, role, sources, pools },
-  }));
-  return { config, keys };
+  const keys = Object.entries(config.principals).map(
+    ([name, { key_hash, role, sources, pools, inline_sources }]) => ({
+      sha256: Buffer.from(key_hash.reveal().slice('sha256:'.length), 'hex'),
+      principal: { name, role, sources, pools, inlineSources: inline_sources },
+    }),
+  );
+  return { config, anonymous: { ...ANONYMOUS, inlineSources: config.inline_sources }, keys };
 }
 
 /** The scheme in any case (RFC 9110, section 11.1). Visible ASCII is more than the RFC's token: keys are the operator's to make. */

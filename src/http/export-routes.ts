@@ -9,6 +9,7 @@ import { invalidRequest, type RequestError, toRequestErrors } from './invalid-re
 import { JSON_TEXTS, readQueryFields, SQL_TYPES } from './query-fields.ts';
 import { QUERY_FAILURES } from './query-operations.ts';
 import { csvSchema, querySchema, unknownSources } from './query-request.ts';
+import { NO_SOURCES } from './query-sources.ts';
 import { type RouteTable, refuseQueryString } from './routes.ts';
 import type { ExportRequest, HttpServices } from './services.ts';
 
@@ -153,7 +154,7 @@ async function readExport(
     client: exchange.ctx.req.socket.remoteAddress,
     sql: data.sql,
     params: data.params,
-    sources: data.sources ?? [],
+    ...(data.sources ?? NO_SOURCES),
     timeoutMs: data.timeout_ms,
     queueTimeoutMs: data.queue_timeout_ms,
     memoryLimit: data.memory_limit,

@@ -2,8 +2,9 @@
  * Queries that nobody has to wait for: sent with `POST /v1/queries`, or with `wait_ms`. Their results are kept, and fetched as
  * often as anybody likes, in any format, page by page; each fetch is a query of its own that reads the kept file.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import type { Delivery, QueryRequest, QueryView } from '../actors/query.ts';
+import { revealed } from '../config/secret.ts';
 import { Failure } from '../failures.ts';
 import { sessionOfPool } from '../sessions/session-pool.ts';
 import { type Exchange, isGone, replyJson } from './exchange.ts';
@@ -39,13 +40,17 @@ export function keeping(request: QueryRequest): QueryRequest {
   };
 }
 
+/** Of this process: no digest tells anybody anything about the credentials that went into it. */
+const DIGEST_KEY = randomBytes(32);
+
 /** Tells one submission from another with the same id, whatever becomes of the result. */
 function digestOf(request: QueryRequest): string {
-  const { sql, params, sources, pool, session, timeoutMs, queueTimeoutMs } = request;
+  const { sql, params, pool, session, timeoutMs, queueTimeoutMs } = request;
+  const sources = [request.sources, revealed(request.inline ?? [])];
   const { rowLimit, memoryLimit, threads, tags } = request;
   const where = session === undefined ? pool : { session };
   const said = [sql, params, sources, where, timeoutMs, queueTimeoutMs, rowLimit, memoryLimit, threads, tags];
-  return createHash('sha256')
+  return createHmac('sha256', DIGEST_KEY)
     .update(JSON.stringify(said.map((value) => value ?? null)))
     .digest('base64url');
 }

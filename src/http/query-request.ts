@@ -10,6 +10,7 @@ import type { ResultOutput } from '../workers/protocol.ts';
 import { FORMATS, type Format } from './formats.ts';
 import { invalidRequest, type RequestError, toRequestErrors } from './invalid-request.ts';
 import type { QueryFields } from './query-fields.ts';
+import { NO_SOURCES, sourcesSchema } from './query-sources.ts';
 import type { SourceService } from './services.ts';
 
 const MAX_PARAMS = 65_535; // DuckDB's own limit of prepared statement parameters
@@ -77,7 +78,7 @@ export function queryParser(
         params: data.params,
         rowFormat: data.row_format ?? 'arrays',
         output: outputOf(format, data.row_format, data.csv),
-        sources: data.sources ?? [],
+        ...(data.sources ?? NO_SOURCES),
         pool: data.pool,
         session: data.session,
         timeoutMs: data.timeout_ms,
@@ -188,10 +189,7 @@ export const querySchema = z.strictObject(
     format: z.enum(FORMATS, { error: `expected one of ${FORMATS.join(', ')}` }).optional(),
     row_format: rowFormatSchema.optional(),
     csv: csvSchema.optional(),
-    sources: z
-      .array(z.unknown().meta({ type: 'string' }), { error: 'expected an array of source aliases' })
-      .transform(asAliases)
-      .optional(),
+    sources: sourcesSchema.optional(),
     session: z
       .string({ error: 'expected a session id' })
       .min(1, { error: 'expected a session id' })
@@ -265,22 +263,6 @@ function parameterError(value: unknown): string | undefined {
 
 function asParams(params: unknown): QueryRequest['params'] {
   return params as QueryRequest['params'];
-}
-
-function asAliases(items: unknown[], context: z.RefinementCtx<unknown>): string[] {
-  const seen = new Set<unknown>();
-  for (const [index, item] of items.entries()) {
-    const message = seen.has(item) ? `${JSON.stringify(item)} is named twice` : aliasError(item);
-    if (message !== undefined) context.addIssue({ code: 'custom', path: [index], message });
-    seen.add(item);
-  }
-  return items as string[];
-}
-
-function aliasError(item: unknown): string | undefined {
-  if (typeof item === 'string') return undefined;
-  const isInline = typeof item === 'object' && item !== null;
-  return isInline ? 'inline sources are not available yet' : 'expected the alias of a source';
 }
 
 /** One that the principal may not use is no unknown one: placement refuses it, whether it exists or not. */

@@ -190,6 +190,7 @@ export interface ExportRequest
     | 'sql'
     | 'params'
     | 'sources'
+    | 'inline'
     | 'timeoutMs'
     | 'queueTimeoutMs'
     | 'memoryLimit'

@@ -14,6 +14,8 @@ export function placeInSession(request: QueryRequest, session: Session, config: 
   const { id, sources, pending, slot } = session;
   if (request.pool !== undefined)
     throw invalidRequest([{ path: 'pool', message: 'a session has a worker of its own' }]);
+  if (request.inline !== undefined && request.inline.length > 0)
+    throw invalidRequest([{ path: 'sources', message: 'a session takes no inline sources' }]);
   const foreign = request.sources.findIndex((alias) => !sources.includes(alias));
   if (foreign !== -1)
     throw invalidRequest([

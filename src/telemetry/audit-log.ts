@@ -114,7 +114,7 @@ export class AuditLog {
       role,
       client: client ?? null,
       session_id: session ?? null,
-      fingerprint: fingerprint(sql, sources),
+      fingerprint: fingerprint(sql, sources, principal),
       ...(this.#settings().sql ? { sql } : {}),
       ...(resultOf === undefined ? {} : { result_of: resultOf }),
       sources,

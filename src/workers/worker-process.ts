@@ -40,6 +40,7 @@ import {
 import { ResourceWatch } from './resource-watch.ts';
 import { resultPipe } from './result-pipe.ts';
 import type { RunFolders } from './run-folder.ts';
+import { SentSecrets } from './sent-secrets.ts';
 
 /** Why we killed a worker; `undefined` in a {@link WorkerExit} nobody here asked for. */
 export type KillReason =
@@ -121,6 +122,7 @@ export class WorkerProcess {
   readonly #options: WorkerProcessOptions;
   readonly #events: WorkerProcessEvents;
   readonly #stderr: string[] = [];
+  readonly #secrets = new SentSecrets();
   #state: State = 'starting';
   #child: ChildProcess | undefined;
   #control: ControlChannel<WorkerMessage, ParentMessage> | undefined;
@@ -163,6 +165,7 @@ export class WorkerProcess {
   /** Sends a statement; they run in the order they are sent. */
   run(statement: Omit<Run, 'type'>): void {
     this.#results.expect(statement.seq);
+    if (statement.attachments.length > 0) this.#secrets.add(statement.attachments);
     this.#control?.send({ type: 'run', ...statement });
   }
 
@@ -338,14 +341,16 @@ export class WorkerProcess {
       rest = (lines.pop() ?? '').slice(-4_096);
       // As they come: a stack trace behind it may be longer than what is kept.
       this.#saidOutOfMemory ||= lines.some(saysOutOfMemory);
-      this.#stderr.push(...lines.filter((line) => line !== '').map((line) => line.slice(0, 1_000)));
+      const plain = this.#secrets.scrub(lines.filter((line) => line !== ''));
+      this.#stderr.push(...plain.map((line) => line.slice(0, 1_000)));
       this.#stderr.splice(0, this.#stderr.length - LAST_LINES);
     });
     stderr.on('error', () => undefined);
     return new Promise((resolve) =>
       stderr.once('close', () => {
         this.#saidOutOfMemory ||= saysOutOfMemory(rest);
-        if (rest !== '') this.#stderr.push(rest.slice(0, 1_000));
+        if (rest !== '')
+          this.#stderr.push(...this.#secrets.scrub([rest]).map((line) => line.slice(0, 1_000)));
         this.#stderr.splice(0, this.#stderr.length - LAST_LINES);
         resolve(undefined);
       }),
@@ -385,7 +390,7 @@ export class WorkerProcess {
         this.#results.endPipe(message.seq);
         return;
       case 'failed':
-        this.#detail = message.detail;
+        this.#detail = this.#secrets.scrub([message.detail]).join('\n');
         this.#damagedWorkspace = message.damagedWorkspace === true;
         return;
       case 'heartbeat':

@@ -2,11 +2,14 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
 import { stringify } from 'yaml';
+import type { Job } from '../../src/actors/job.ts';
 import { asConfiguredNow, type PlacementConfig, placeQuery } from '../../src/actors/placement.ts';
 import type { QueryRequest } from '../../src/actors/query.ts';
+import { type InlineSource, inlineSource } from '../../src/config/inline-sources.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { Secret } from '../../src/config/secret.ts';
-import { ANONYMOUS, type Role } from '../../src/principal.ts';
+import { ANONYMOUS, type Principal, type Role } from '../../src/principal.ts';
+import type { Attachment } from '../../src/workers/protocol.ts';
 import { reader } from '../support/principals.ts';
 import { makeFolder } from '../support/temp.ts';
 
@@ -37,6 +40,11 @@ async function load(settings: object): Promise<PlacementConfig> {
 beforeAll(async () => {
   config = await load(SETTINGS);
 });
+
+/** As far as its sources go; `names` are what these are called. */
+function jobOf(attachments: readonly Attachment[], names: readonly string[]) {
+  return { statement: { attachments }, origin: { sources: names } } as unknown as Job;
+}
 
 function request(fields: Partial<QueryRequest> = {}): QueryRequest {
   return {
@@ -160,10 +168,75 @@ it.each([
 
 it('a query that begins has the sources as they are configured by then, and may write to no more of them than before', () => {
   const placed = placeQuery(request({ sources: ['pg', 'landing'] }), config).statement.attachments;
+  const job = jobOf(placed, ['pg', 'landing']);
   const { pg } = config.sources;
   const rotated = { ...config.sources, pg: { ...pg, password: new Secret('rotated'), read_only: false } };
-  const now = asConfiguredNow(placed, { sources: rotated as never });
+  const now = asConfiguredNow(job, { sources: rotated as never });
   expect(now).toEqual([{ ...placed[0], password: 'rotated' }, placed[1]]);
   // One that left the configuration, or is something else by that name, stays what the query was placed with.
-  expect(asConfiguredNow(placed, { sources: { pg: config.sources.landing } as never })).toEqual(placed);
+  expect(asConfiguredNow(job, { sources: { pg: config.sources.landing } as never })).toEqual(placed);
+});
+
+const KINDS = ['postgres', 'files', 'sqlite', 'ducklake'] as const;
+const bringing = reader('p', { inlineSources: KINDS });
+
+function inline(alias: string, given: object): InlineSource {
+  const made = inlineSource({ alias, ...given });
+  if ('problems' in made) throw new Error(JSON.stringify(made.problems));
+  return made;
+}
+
+const OWN_PG = { kind: 'postgres', host: 'own', user: 'me', password: 'mine', database: 'd' };
+
+it('sources that a request brings along come behind the configured ones, and in place of one with the same alias', () => {
+  const own = inline('pg', OWN_PG);
+  const placed = placeQuery(request({ principal: bringing, sources: ['landing'], inline: [own] }), config);
+  expect(placed.statement.attachments).toMatchObject([
+    { alias: 'landing', kind: 'files' },
+    { alias: 'pg', kind: 'postgres', host: 'own', password: 'mine', readOnly: true },
+  ]);
+  // Neither another password nor the end of the configured one is any of its business.
+  const { attachments } = placed.statement;
+  const job = jobOf(attachments, ['landing', 'inline:pg']);
+  expect(asConfiguredNow(job, config)).toEqual(attachments);
+  expect(asConfiguredNow(job, { sources: {} as never })).toEqual(attachments);
+});
+
+it('who may bring along which kinds is said of a principal, and none is the default', () => {
+  const place = (principal: Principal, given: object) =>
+    placeQuery(request({ principal, inline: [inline('own', given)] }), config);
+  const path = '/nowhere';
+  for (const principal of [
+    ANONYMOUS,
+    reader('p'),
+    reader('p', { role: 'operator' }),
+    reader('p', { inlineSources: ['files'] }),
+  ])
+    expect(() => place(principal, OWN_PG)).toThrow(
+      expect.objectContaining({ code: 'FORBIDDEN', members: { denied: { kind: 'source', name: 'own' } } }),
+    );
+  expect(
+    place(reader('p', { inlineSources: ['files'] }), { kind: 'files', path }).statement.attachments,
+  ).toHaveLength(1);
+  // A list of aliases says nothing of them.
+  expect(
+    place(reader('p', { sources: [], inlineSources: ['postgres'] }), OWN_PG).statement.attachments,
+  ).toHaveLength(1);
+});
+
+it('files with views, and catalogs, that a request brings along go with no configured source', () => {
+  const lake = [inline('db', OWN_PG), inline('l', { kind: 'ducklake', catalog: 'db', data_path: '/data' })];
+  const place = (sources: string[], own: InlineSource[]) =>
+    placeQuery(request({ principal: bringing, sources, inline: own }), config).statement.attachments;
+  for (const own of [[inline('s', { kind: 'sqlite', path: '/s.db' })], lake]) {
+    expect(place([], own)).toHaveLength(own.length);
+    expect(() => place(['landing'], own)).toThrow(expect.objectContaining({ code: 'INVALID_REQUEST' }));
+  }
+  expect(place([], lake)).toMatchObject([
+    {},
+    { catalog: { host: 'own', password: 'mine' }, dataPath: '/data/' },
+  ]);
+  // One that is configured is not there for it.
+  const confused = [inline('l', { kind: 'ducklake', catalog: 'pg', data_path: '/data' })];
+  expect(() => place([], confused)).toThrow(/needs another inline source/);
 });

@@ -14,6 +14,7 @@ import type { Principal } from '../../src/principal.ts';
 import { Events } from '../../src/telemetry/events.ts';
 import { nextTurn } from '../support/actor-harness.ts';
 import { ManualClock } from '../support/manual-clock.ts';
+import { reader } from '../support/principals.ts';
 
 type Order =
   | WorkerMessage
@@ -27,7 +28,7 @@ type Order =
   | { readonly type: 'long' };
 
 /** Whoever sends queries here. */
-export const PRINCIPAL: Principal = { name: 'p', role: 'reader', sources: undefined, pools: undefined };
+export const PRINCIPAL: Principal = reader('p');
 
 export interface ScriptedWorker {
   readonly ref: ActorRef<Order>;

@@ -31,7 +31,7 @@ let workers = 0;
 /** With `rogue`, over a program that breaks the protocol in that way (rogue-worker.js). */
 function scene({
   rogue,
-  asConfiguredNow = (attachments) => [...attachments],
+  asConfiguredNow = ({ statement }) => [...statement.attachments],
 }: { readonly rogue?: string } & Partial<Pick<WorkerActorOptions, 'asConfiguredNow'>> = {}) {
   const system = new ActorSystem();
   const directory = new Directory(system);

@@ -73,7 +73,7 @@ const DEFAULTS = {
     egress: { host: null, port: 8481, url: null },
   },
   budget: { memory: 8e9 },
-  auth: { mode: 'none', principals: {} },
+  auth: { mode: 'none', principals: {}, inline_sources: [] },
   limits: {
     reader: { concurrent: 4, queued: 20, per_minute: 600, crash_budget: { crashes: 5, window: 600_000 } },
   },

@@ -138,7 +138,7 @@ test('a loaded configuration prints without its secrets, and its public form has
     secret: '[secret]',
     session_token: '[secret]',
   });
-  expect(shown.auth.principals.a).toEqual({ key_hash: '[secret]', role: 'reader' });
+  expect(shown.auth.principals.a).toEqual({ key_hash: '[secret]', role: 'reader', inline_sources: [] });
   expect(shown.pools.interactive?.restart.backoff.max).toBe(30_000);
 });
 

@@ -8,6 +8,7 @@ export const ORIGIN: QueryOrigin = {
   sql: "SELECT * FROM pg1.t WHERE a = 'x' AND b IN (1, 2)",
   params: undefined,
   sources: ['pg1'],
+  secrets: [],
   timeoutMs: 60_000,
   attempts: 1,
 };

@@ -117,7 +117,13 @@ it('has the keys and the defaults of a principal', () => {
   expect(described.map(({ key }) => key)).toEqual(keysAt(principal(', unknown: 1')));
   const loaded = loadConfig({ file: '/duckcoop.yaml', readFile: () => principal('') });
   const given = loaded.ok ? loaded.config.auth.principals.p : undefined;
-  const defaults = { key_hash: 'required', role: given?.role, sources: 'all', pools: 'all' };
+  const defaults = {
+    key_hash: 'required',
+    role: given?.role,
+    sources: 'all',
+    pools: 'all',
+    inline_sources: '[]',
+  };
   expect(Object.fromEntries(described.map(({ key, text }) => [key, text.replaceAll('`', '')]))).toEqual(
     defaults,
   );

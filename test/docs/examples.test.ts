@@ -27,6 +27,7 @@ const NOT_RUN = /^(npm (start|test)( -- .*)?|bin\/duckcoop\.js (serve|extensions
 /** That of `npm start`; with a pool for exports where the page is about them. */
 async function configurationFor(file: string): Promise<string> {
   const quickstart = await quickstartElsewhere();
+  if (file === 'docs/inline-sources.md') return `${quickstart}auth: { inline_sources: [files] }\n`;
   if (file !== 'docs/exports.md') return quickstart;
   const pool = 'exports: { size: 1, memory_limit: 512MB, memory_hard_limit: 1GB }';
   return `${quickstart.replace(/^pools:\n/m, `pools:\n  ${pool}\n`)}exports: { egress: { port: 0 } }\n`;

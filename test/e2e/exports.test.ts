@@ -5,7 +5,7 @@ import { DuckDBInstance } from '@duckdb/node-api';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Exports } from '../../src/exports/exports.ts';
 import { ManualClock } from '../support/manual-clock.ts';
-import { bearer, keyHash } from '../support/principals.ts';
+import { bearer, keyHash, reader } from '../support/principals.ts';
 import { makeFolder } from '../support/temp.ts';
 import {
   call,
@@ -261,7 +261,7 @@ test('what a server has finished is there after it, and what it has not is wiped
       throw error;
     },
   });
-  const operator = { name: 'ops', role: 'operator', sources: undefined, pools: undefined } as const;
+  const operator = reader('ops', { role: 'operator' });
   expect(exports.list(operator)).toMatchObject([
     {
       export_id: id,

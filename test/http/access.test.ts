@@ -47,9 +47,10 @@ const ROUTES = routeTable({} as HttpServices).all();
 const AUTH: AuthConfig = {
   mode: 'api_keys',
   principals: {
-    someone: { key_hash: new Secret(keyHash('a-writer')), role: 'writer' },
-    ops: { key_hash: new Secret(keyHash('an-operator')), role: 'operator' },
+    someone: { key_hash: new Secret(keyHash('a-writer')), role: 'writer', inline_sources: [] },
+    ops: { key_hash: new Secret(keyHash('an-operator')), role: 'operator', inline_sources: [] },
   },
+  inline_sources: [],
 };
 
 test('each is open, for everyone with a key, or for operators', () => {

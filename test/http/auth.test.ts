@@ -29,10 +29,11 @@ const KEY = 'dck_0123456789-_abc';
 function keys(principals: Record<string, string | (Partial<PrincipalConfig> & { key: string })>): AuthConfig {
   const entries = Object.entries(principals).map(([name, given]) => {
     const { key, ...rest } = typeof given === 'string' ? { key: given } : given;
-    const principal: PrincipalConfig = { key_hash: new Secret(keyHash(key)), role: 'reader', ...rest };
+    const hashed = { key_hash: new Secret(keyHash(key)) };
+    const principal: PrincipalConfig = { ...hashed, role: 'reader', inline_sources: [], ...rest };
     return [name, principal] as const;
   });
-  return { mode: 'api_keys', principals: Object.fromEntries(entries) };
+  return { mode: 'api_keys', principals: Object.fromEntries(entries), inline_sources: [] };
 }
 
 /** A request as the parser hands it on, with these Authorization headers. */
@@ -64,13 +65,17 @@ describe('a key', () => {
   test('is that of its principal, with the role, the sources and the pools of the configuration', () => {
     const config = keys({
       other: 'other-key',
-      analyst: { key: KEY, role: 'writer', sources: ['pg1'], pools: ['reports', 'interactive'] },
+      analyst: {
+        ...{ key: KEY, role: 'writer', sources: ['pg1'], pools: ['reports', 'interactive'] },
+        inline_sources: ['mysql'],
+      },
     });
     expect(authenticator(() => config)(request(`Bearer ${KEY}`))).toEqual({
       name: 'analyst',
       role: 'writer',
       sources: ['pg1'],
       pools: ['reports', 'interactive'],
+      inlineSources: ['mysql'],
     });
   });
 
@@ -228,9 +233,10 @@ test('a key that a reload has removed is worth nothing from then on, on an open 
 });
 
 test('while the mode is none every caller is anonymous, with a key or without', async () => {
-  const config: AuthConfig = { ...keys({ analyst: KEY }), mode: 'none' };
+  const config: AuthConfig = { ...keys({ analyst: KEY }), mode: 'none', inline_sources: ['files'] };
+  const everybody = { ...ANONYMOUS, inlineSources: ['files'] };
   const authenticate = authenticator(() => config);
-  expect(authenticate(request())).toBe(ANONYMOUS);
-  expect(authenticate(request(`Bearer ${KEY}`))).toBe(ANONYMOUS);
-  expect(authenticate(request('Basic x', 'Basic x'))).toBe(ANONYMOUS);
+  expect(authenticate(request())).toEqual(everybody);
+  expect(authenticate(request(`Bearer ${KEY}`))).toEqual(everybody);
+  expect(authenticate(request('Basic x', 'Basic x'))).toEqual(everybody);
 });

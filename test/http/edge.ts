@@ -160,7 +160,7 @@ export interface EdgeOptions {
   readonly eventStreams?: { readonly keep?: number; readonly max?: number; readonly heartbeatMs?: number };
 }
 
-const NO_KEYS: AuthConfig = { mode: 'none', principals: {} };
+const NO_KEYS: AuthConfig = { mode: 'none', principals: {}, inline_sources: [] };
 
 const opened: (() => Promise<void>)[] = [];
 let before: Map<string, number>;

@@ -61,18 +61,62 @@ describe('the fields of a query', () => {
     ],
     ['an unknown format', { format: 'xml' }, 'format: expected one of json, ndjson, csv, arrow, parquet'],
     ['an unknown row format', { row_format: 'rows' }, 'row_format: expected arrays or objects'],
-    ['sources that are no array', { sources: 'pg1' }, 'sources: expected an array of source aliases'],
+    [
+      'sources that are no array',
+      { sources: 'pg1' },
+      'sources: expected an array of source aliases and sources',
+    ],
     [
       'an unknown source',
       { sources: ['pg1', 'pg9'] },
       'sources[1]: there is no source "pg9"; there is pg1, landing',
     ],
     ['a source named twice', { sources: ['pg1', 'pg1'] }, 'sources[1]: "pg1" is named twice'],
-    ['a source that is a number', { sources: [7] }, 'sources[0]: expected the alias of a source'],
     [
-      'an inline source',
-      { sources: [{ kind: 'files' }] },
-      'sources[0]: inline sources are not available yet',
+      'a source that is a number',
+      { sources: [7] },
+      'sources[0]: expected the alias of a source, or a source',
+    ],
+    [
+      'an inline source without an alias',
+      { sources: ['pg1', { kind: 'files', path: '/a' }] },
+      'sources[1].alias: expected the name of the source in SQL',
+    ],
+    [
+      'an inline source of the wrong port',
+      { sources: ['pg1', { alias: 'a', kind: 'mysql', host: 'h', user: 'u', port: 0 }] },
+      'sources[1].port: expected a whole number from 1 to 65535',
+    ],
+    [
+      'an inline source with a header that is none',
+      { sources: [{ alias: 'a', kind: 'http', url: 'http://h/', headers: { 'a b': 'x' } }] },
+      'sources[0].headers["a b"]: expected the name of a header',
+    ],
+    [
+      'an inline source with the alias of another source',
+      { sources: ['pg1', { alias: 'PG1', kind: 'files', path: '/a' }] },
+      'sources[1].alias: expected a name that no other source of the request has',
+    ],
+    [
+      'an inline lake whose catalog is configured',
+      { sources: [{ alias: 'a', kind: 'ducklake', catalog: 'pg1', data_path: '/a' }] },
+      'sources[0].catalog: expected the alias of an inline source of kind postgres in the same request, or the absolute path of a file',
+    ],
+    [
+      'seventeen inline sources',
+      {
+        sources: Array.from({ length: 17 }, (_, index) => ({
+          alias: `a${index}`,
+          kind: 'files',
+          path: '/a',
+        })),
+      },
+      'sources: has 17 inline sources; 16 at most',
+    ],
+    [
+      'a source that is a list',
+      { sources: [['pg1']] },
+      'sources[0]: expected the alias of a source, or a source',
     ],
     ['an empty pool', { pool: '' }, 'pool: expected the name of a pool'],
     ['a session that is no string', { session: 1 }, 'session: expected a session id'],

@@ -5,6 +5,7 @@
  * words of the client libraries are all there is to tell them apart. A query that brings about such words in an error of its own
  * deceives nobody but its sender: what is said is that the query may be sent again.
  */
+import { attachmentSecrets } from '../attachment-secrets.ts';
 import type { Attachment } from '../protocol.ts';
 import { webGateway } from '../web-gateway.ts';
 import type { DuckDBErrorInfo } from './duckdb-error.ts';
@@ -131,9 +132,10 @@ export function withoutSecrets(message: string, attachments: readonly Attachment
   return attachments.reduce((given, source) => {
     const settings = isServer(source) ? settingsOf(source) : '';
     const text = settings === '' ? given : given.replaceAll(`"${settings}"`, '""');
-    const forms = secretsOf(source)
-      .filter((secret) => secret !== '')
-      .flatMap((secret) => [secret, connectionValue(secret), mysqlValue(secret)]);
+    const forms = attachmentSecrets(source).flatMap((secret) => [
+      ...[secret, connectionValue(secret), mysqlValue(secret)],
+      secret.replaceAll("'", "''"),
+    ]);
     return forms.reduce((rest, form) => rest.replaceAll(form, '[secret]'), text);
   }, message);
 }
@@ -144,15 +146,6 @@ export function settingsOf({ kind, options }: Server): string {
   return Object.entries(options)
     .map(([name, value]) => `${name}=${quote(value)}`)
     .join(' ');
-}
-
-function secretsOf(source: Attachment | { readonly kind: 'file' } | undefined): string[] {
-  if (source === undefined) return [];
-  const secrets = 'password' in source ? [source.password] : [];
-  if (source.kind === 'http') secrets.push(source.bearerToken, ...Object.values(source.headers));
-  if (source.kind === 'ducklake') return [source.catalog, source.bucket].flatMap((part) => secretsOf(part));
-  if (source.kind === 's3') secrets.push(source.keyId, source.secret, source.sessionToken);
-  return secrets.filter((secret) => secret !== undefined);
 }
 
 /** A value in a libpq connection string (PostgreSQL manual, 34.1.1.1). */
