@@ -90,7 +90,11 @@ export interface Server {
  * Starts the tree. `load` reads the configuration anew, for reloads. Rejects where the address cannot be had; nothing is left
  * then.
  */
-export async function startServer(config: Config, log: Logger, load: () => LoadedConfig): Promise<Server> {
+export async function startServer(
+  config: Config,
+  log: Logger,
+  load: () => Promise<LoadedConfig>,
+): Promise<Server> {
   const live = new LiveConfig(config);
   const events = new Events();
   const actors = new ActorSystem({ onFault: (where, error) => events.emit('fault', { where, error }) });
@@ -319,10 +323,11 @@ export async function startServer(config: Config, log: Logger, load: () => Loade
   const replaced = new ReplacedCredentials();
   const reloader = new Reloader({
     live,
-    load: () => {
-      const loaded = load();
+    load: async () => {
+      const loaded = await load();
       return loaded.ok ? { ...loaded, config: replaced.apply(loaded.config) } : loaded;
     },
+    isStopping: () => draining,
     events,
     apply: async (before) => {
       // Whoever reads one has shown a key that may be worth nothing by now, and can show it again.

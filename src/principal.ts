@@ -11,7 +11,7 @@ export interface Principal {
   readonly name: string;
   readonly role: Role;
   /** Aliases it may use; undefined for all. */
-  readonly sources: readonly string[] | undefined;
+  readonly sources: ReadonlySet<string> | undefined;
   /** Pools it may use, its default first; undefined for all. */
   readonly pools: readonly string[] | undefined;
   /** Kinds of sources that its requests may bring along. */
@@ -34,13 +34,13 @@ export const ANONYMOUS: Principal = {
 export const NOBODY: Principal = {
   name: '',
   role: 'reader',
-  sources: [],
+  sources: new Set(),
   pools: [],
   inlineSources: [],
 };
 
 export function mayUseSource({ sources }: Principal, alias: string): boolean {
-  return sources === undefined || sources.includes(alias);
+  return sources === undefined || sources.has(alias);
 }
 
 export function mayUsePool({ pools }: Principal, pool: string): boolean {

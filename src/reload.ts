@@ -4,19 +4,23 @@
  *
  * Reloads take turns. What runs is not disturbed: a query keeps the settings it began with.
  */
+import { setImmediate } from 'node:timers/promises';
 import { type ConfigChange, configChanges, withoutRestartNeeded } from './config/changes.ts';
 import type { LiveConfig } from './config/live-config.ts';
 import type { LoadedConfig } from './config/load.ts';
 import type { ConfigProblem } from './config/problems.ts';
 import type { Config } from './config/schema.ts';
+import { shuttingDown } from './failures.ts';
 import type { Events } from './telemetry/events.ts';
 
 export interface ReloadOptions {
   readonly live: LiveConfig;
   /** Reads and checks everything anew. */
-  readonly load: () => LoadedConfig;
+  readonly load: () => Promise<LoadedConfig>;
   /** Puts a configuration in force that `live` has already; `before` is the one until now. */
   readonly apply: (before: Config) => Promise<void>;
+  /** Whether the server is about to end: nothing is put in force any more. */
+  readonly isStopping: () => boolean;
   readonly events: Events;
 }
 
@@ -83,8 +87,8 @@ export class Reloader {
   }
 
   async #reload(trigger: ReloadTrigger): Promise<ReloadOutcome> {
-    const { live, load, events } = this.#options;
-    const loaded = load();
+    const { live, load, isStopping, events } = this.#options;
+    const loaded = await load();
     if (!loaded.ok) {
       this.#refused = { at: Date.now(), problems: loaded.problems };
       events.emit('config.refused', { trigger, problems: loaded.problems });
@@ -92,10 +96,13 @@ export class Reloader {
     }
     const before = live.current;
     const changes = configChanges(before, loaded.config);
-    const next = withoutRestartNeeded(before, loaded.config);
+    const isChanged = changes.some(({ effect }) => effect !== 'restart_needed');
+    // A large configuration takes its time to compare, and to put in force: requests that have come are answered between.
+    await setImmediate();
+    if (isStopping()) throw shuttingDown();
     this.#refused = undefined;
     this.#loadedAt = Date.now();
-    if (this.#isUnfinished || configChanges(before, next).length > 0) await this.#put(next);
+    if (this.#isUnfinished || isChanged) await this.#put(withoutRestartNeeded(before, loaded.config));
     events.emit('config.reloaded', { trigger, version: live.version, changes });
     return { ok: true, version: live.version, changes, warnings: loaded.warnings };
   }

@@ -1,11 +1,11 @@
 /** What a worker process is started with, by the configuration. */
-import { toAttachment } from './actors/attachment.ts';
 import type { WorkerActorOptions } from './actors/worker-actor.ts';
 import type { PoolConfig } from './config/pools.ts';
 import type { Config } from './config/schema.ts';
+import type { SourceConfig } from './config/sources.ts';
 import { WORKER_MAIN } from './workers/launch.ts';
 import type { RunFolders } from './workers/run-folder.ts';
-import { extensionsOf } from './workers/source-extensions.ts';
+import { extensionsOf, type Needs } from './workers/source-extensions.ts';
 
 /** What the workers of a pool are started with, to be compared: those that began with something else are replaced. */
 export function launchOf(config: Config, settings: PoolConfig, folders: RunFolders): string {
@@ -21,12 +21,7 @@ export function workerProcess(
   folders: RunFolders,
   workspace?: string,
 ): WorkerActorOptions['process'] {
-  const needed = new Set(
-    Object.entries(config.sources).flatMap(([alias, source]) => {
-      const attachment = toAttachment(alias, source, config.sources);
-      return attachment === undefined ? [] : extensionsOf(attachment);
-    }),
-  );
+  const needed = new Set(Object.values(config.sources).flatMap((source) => extensionsOf(needsOf(source))));
   return {
     main: WORKER_MAIN,
     folders,
@@ -49,5 +44,15 @@ export function workerProcess(
       chaos: config.chaos.enabled,
       ...(workspace === undefined ? {} : { workspace }),
     },
+  };
+}
+
+function needsOf(source: SourceConfig): Needs {
+  if (source.kind !== 'ducklake') return source;
+  const { kind, catalog, data_path } = source;
+  return {
+    kind,
+    catalog: { kind: 'path' in catalog ? 'file' : 'postgres' },
+    ...(data_path.includes('://') && { bucket: data_path }),
   };
 }

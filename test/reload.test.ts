@@ -13,11 +13,12 @@ it('what could not be put in force is tried again by the next reload, although t
   let applied = 0;
   const reloader = new Reloader({
     live,
-    load: () => ({ ...loaded, config: changed }),
+    load: async () => ({ ...loaded, config: changed }),
     apply: async () => {
       applied += 1;
       if (applied === 1) throw new Error('not now');
     },
+    isStopping: () => false,
     events: new Events(),
   });
   await expect(reloader.reload('request')).rejects.toThrow('not now');

@@ -1,5 +1,5 @@
 /** A configured source as a worker attaches it. Pure. */
-import { bucketUrl, siteUrl } from '../config/source-urls.ts';
+import { bucketOf, bucketUrl, siteUrl } from '../config/source-urls.ts';
 import type {
   DucklakeSource,
   MysqlSource,
@@ -37,20 +37,7 @@ export function toAttachment(alias: string, source: SourceConfig, sources: Sourc
         ...(source.ssl_ca === undefined ? {} : { sslCa: source.ssl_ca }),
       };
     case 's3':
-      return {
-        kind: 's3',
-        alias,
-        url: bucketUrl(source),
-        region: source.region,
-        urlStyle: source.url_style,
-        useSsl: source.use_ssl,
-        views: viewsOf(source.views),
-        ...(source.endpoint === undefined ? {} : { endpoint: source.endpoint }),
-        ...(source.key_id === undefined ? {} : { keyId: source.key_id.reveal() }),
-        ...(source.secret === undefined ? {} : { secret: source.secret.reveal() }),
-        ...(source.ssl_ca === undefined ? {} : { sslCa: source.ssl_ca }),
-        ...(source.session_token === undefined ? {} : { sessionToken: source.session_token.reveal() }),
-      };
+      return bucketAt(alias, source);
     case 'ducklake':
       return lakeOf(alias, source, sources);
   }
@@ -63,7 +50,8 @@ function lakeOf(
 ): Attachment | undefined {
   const database =
     'path' in catalog ? ({ kind: 'file', path: catalog.path } as const) : serverOf(catalog.source, sources);
-  const bucket = data_path.startsWith('s3://') ? bucketOf(data_path, sources) : undefined;
+  const below = data_path.startsWith('s3://') ? bucketOf(data_path, sources) : undefined;
+  const bucket = below && bucketAt(below.alias, below.source);
   if (database === undefined || (bucket === undefined && data_path.includes('://'))) return undefined;
   return {
     kind: 'ducklake',
@@ -85,14 +73,21 @@ function serverOf(alias: string, sources: Sources): Server | undefined {
   return attachment?.kind === 'postgres' ? attachment : undefined;
 }
 
-/** The source with the longest prefix that the path begins with. */
-function bucketOf(path: string, sources: Sources): Bucket | undefined {
-  return Object.entries(sources)
-    .flatMap(([alias, source]) => {
-      const attachment = source.kind === 's3' ? toAttachment(alias, source, sources) : undefined;
-      return attachment?.kind === 's3' && `${path}/`.startsWith(attachment.url) ? [attachment] : [];
-    })
-    .sort((one, other) => other.url.length - one.url.length)[0];
+function bucketAt(alias: string, source: S3Source): Bucket {
+  return {
+    kind: 's3',
+    alias,
+    url: bucketUrl(source),
+    region: source.region,
+    urlStyle: source.url_style,
+    useSsl: source.use_ssl,
+    views: viewsOf(source.views),
+    ...(source.endpoint === undefined ? {} : { endpoint: source.endpoint }),
+    ...(source.key_id === undefined ? {} : { keyId: source.key_id.reveal() }),
+    ...(source.secret === undefined ? {} : { secret: source.secret.reveal() }),
+    ...(source.ssl_ca === undefined ? {} : { sslCa: source.ssl_ca }),
+    ...(source.session_token === undefined ? {} : { sessionToken: source.session_token.reveal() }),
+  };
 }
 
 function viewsOf(views: S3Source['views']) {

@@ -2,6 +2,7 @@
 import type { Config } from '../config/schema.ts';
 import type { SourceKind } from '../config/sources.ts';
 import { Failure, forbidden } from '../failures.ts';
+import { listed } from '../listed.ts';
 import {
   mayUsePool,
   mayUseSource,
@@ -97,7 +98,7 @@ function attachmentOf(
   const known = Object.keys(sources).filter((other) => mayUseSource(principal, other));
   const message =
     source === undefined
-      ? `no source is named ${JSON.stringify(alias)}; there ${known.length === 0 ? 'are none' : `are ${known.join(', ')}`}`
+      ? `no source is named ${JSON.stringify(alias)}; there ${known.length === 0 ? 'are none' : `are ${listed(known)}`}`
       : `${alias} needs another source that is not there`;
   throw invalid(`sources[${index}]`, message);
 }

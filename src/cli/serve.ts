@@ -4,6 +4,7 @@
  */
 import { type Stats, unwatchFile, watchFile } from 'node:fs';
 import { loadConfig } from '../config/load.ts';
+import { loadConfigAside } from '../config/load-aside.ts';
 import { formatProblems } from '../config/problems.ts';
 import { EgressExitError } from '../egress/egress-process.ts';
 import { createLogger } from '../telemetry/log.ts';
@@ -25,8 +26,8 @@ const SAME_SIGNAL_MS = 1_000;
 /** Resolves when the server has stopped and nothing of it is left. */
 export async function serveCommand(options: ServeOptions): Promise<void> {
   const { config: file, ...overrides } = options;
-  const load = () => loadConfig({ overrides, ...(file !== undefined && { file }) });
-  const loaded = load();
+  const where = { overrides, ...(file !== undefined && { file }) };
+  const loaded = loadConfig(where);
   if (!loaded.ok) {
     throw new CliError(EXIT.usage, `wrong configuration\n${formatProblems(loaded.problems, file)}`);
   }
@@ -38,7 +39,7 @@ export async function serveCommand(options: ServeOptions): Promise<void> {
   // Its default is to end the process. What is read now is what the file says anyway.
   const early = () => log.info({ event: 'reload' }, 'still starting');
   process.on('SIGHUP', early);
-  const server = await startServer(config, log, load).catch((error: unknown) => {
+  const server = await startServer(config, log, () => loadConfigAside(where)).catch((error: unknown) => {
     throw new CliError(EXIT.failed, cannotServe(error, config.server), { cause: error });
   });
   let askedAt: number | undefined;
@@ -57,9 +58,9 @@ export async function serveCommand(options: ServeOptions): Promise<void> {
   process.on('SIGINT', stop);
   // What came of it is in the log.
   const reload = (trigger: 'signal' | 'watch') => {
-    server
-      .reload(trigger)
-      .catch((error: unknown) => log.error({ event: 'fault', err: error }, 'reload failed'));
+    server.reload(trigger).catch((error: unknown) => {
+      if (askedAt === undefined) log.error({ event: 'fault', err: error }, 'reload failed');
+    });
   };
   process.off('SIGHUP', early);
   process.on('SIGHUP', () => reload('signal'));

@@ -3,13 +3,13 @@
  * finds; none stops at the first. A finding names the values it rests on: when one of these was refused for itself,
  * the finding is about a default the operator never meant, and is not reported.
  */
+import { listed } from '../listed.ts';
 import { ANONYMOUS, ROLES } from '../principal.ts';
 import { isLoopback } from './loopback.ts';
 import { type Path, pathText, show, valueAt } from './problems.ts';
 import type { Config } from './schema.ts';
 import { sourceContradictions } from './source-contradictions.ts';
-import { bucketUrl } from './source-urls.ts';
-import type { SourceConfig } from './sources.ts';
+import { bucketOf } from './source-urls.ts';
 import { formatDuration, formatSize } from './units.ts';
 
 export interface Contradiction {
@@ -148,7 +148,7 @@ function* limitNames({ config, written }: Whole): Iterable<Contradiction> {
     if (known.has(name)) continue;
     const path = ['limits', name];
     const restsOn = [['auth', 'mode'], ...(principals.length > 0 ? [] : [['auth', 'principals']])];
-    yield { path, message: `expected a role or a principal: ${[...known].join(', ')}`, restsOn };
+    yield { path, message: `expected a role or a principal: ${listed([...known])}`, restsOn };
   }
 }
 
@@ -179,10 +179,8 @@ function* sources({ config, written }: Whole): Iterable<Contradiction> {
       yield { path: ['sources', alias, key], message, restsOn: others };
     }
     if (source.kind === 'ducklake' && source.data_path.startsWith('s3://')) {
-      const below = (other: SourceConfig) =>
-        other.kind === 's3' && `${source.data_path}/`.startsWith(bucketUrl(other));
       const message = 'expected a path below one of the s3 sources, whose keys it is read with';
-      if (!Object.values(config.sources).some(below))
+      if (bucketOf(source.data_path, config.sources) === undefined)
         yield { path: ['sources', alias, 'data_path'], message, restsOn: [] };
     }
     if (source.kind === 'ducklake' && 'source' in source.catalog) {

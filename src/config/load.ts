@@ -29,7 +29,6 @@ import {
 } from './problems.ts';
 import { errorCode, resolveReferences } from './references.ts';
 import type { Config } from './schema.ts';
-import { type Secret, secretsIn } from './secret.ts';
 import { formatSize } from './units.ts';
 import { validate } from './validate.ts';
 import { parseYaml, type YamlText } from './yaml.ts';
@@ -56,8 +55,6 @@ export type LoadedConfig =
       readonly config: Config;
       /** What to tell the operator: settings without effect yet, and doors left open on purpose. */
       readonly warnings: readonly ConfigProblem[];
-      /** Every secret in `config`, for those who scrub them from foreign texts. */
-      readonly secrets: readonly Secret[];
     }
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
 
@@ -67,7 +64,7 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   const folder = file === undefined ? process.cwd() : dirname(resolve(file));
 
   const yaml = file === undefined ? NO_FILE : readYaml(resolve(file), readFile);
-  if (!yaml.wellFormed) return { ok: false, problems: yaml.problems };
+  if (!yaml.wellFormed) return refused(yaml.problems);
 
   const { written, overridden } = override(yaml.data, overrides);
   const resolved = resolveReferences(written, { env, readText: (path) => readFile(resolve(folder, path)) });
@@ -91,7 +88,7 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
       .filter(({ entry }) => entry.action === 'refuse')
       .map(({ path, entry }) => problemAt(path, entry.message)),
   ];
-  if (problems.length > 0) return { ok: false, problems: inFileOrder(problems) };
+  if (problems.length > 0) return refused(inFileOrder(problems));
 
   const warnings = early.map(({ path, entry }) => problemAt(path, entry.message));
   if (config.auth.mode === 'none' && !isLoopback(config.server.host)) {
@@ -113,7 +110,16 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
     warnings.push(problemAt(['sessions', 'max'], message));
   }
   const absolute = withAbsolutePaths(config, folder);
-  return { ok: true, config: absolute, warnings: inFileOrder(warnings), secrets: secretsIn(absolute) };
+  return { ok: true, config: absolute, warnings: inFileOrder(warnings) };
+}
+
+/** A reply or a log that has a problem for each of ten thousand sources helps nobody. */
+const MOST_PROBLEMS = 1_000;
+
+function refused(problems: readonly ConfigProblem[]): LoadedConfig {
+  if (problems.length <= MOST_PROBLEMS) return { ok: false, problems };
+  const more = { path: '', message: `and ${problems.length - MOST_PROBLEMS} problems more` };
+  return { ok: false, problems: [...problems.slice(0, MOST_PROBLEMS), more] };
 }
 
 const NO_FILE: YamlText = { data: {}, places: new Map(), problems: [], wellFormed: true };

@@ -28,12 +28,6 @@ export function pathText(path: Path): string {
     .join('');
 }
 
-/** Whether one of two paths lies inside the other, or both are the same. */
-export function overlap(one: Path, other: Path): boolean {
-  const shared = Math.min(one.length, other.length);
-  return one.slice(0, shared).every((part, index) => part === other[index]);
-}
-
 /** The value at a path of plain data. */
 export function valueAt(data: unknown, path: Path): unknown {
   let value = data;

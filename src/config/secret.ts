@@ -52,9 +52,13 @@ export const SECRET_KEYS: ReadonlySet<string> = new Set([
 
 /** Every secret inside plain data, for those who must scrub them from foreign texts (a driver's error, a log). */
 export function secretsIn(data: unknown): Secret[] {
-  if (data instanceof Secret) return [data];
-  if (typeof data !== 'object' || data === null) return [];
-  return Object.values(data).flatMap(secretsIn);
+  const found: Secret[] = [];
+  const look = (value: unknown): void => {
+    if (value instanceof Secret) found.push(value);
+    else if (typeof value === 'object' && value !== null) for (const key in value) look(value[key as never]);
+  };
+  look(data);
+  return found;
 }
 
 /** The same plain data, each secret as it is: to be compared or hashed, and never to be kept. */

@@ -6,7 +6,7 @@
  */
 import { type Contradiction, contradictions } from './contradictions.ts';
 import { danglingNames } from './dangling-names.ts';
-import { overlap, type Path, pathText, valueAt } from './problems.ts';
+import { type Path, pathText, valueAt } from './problems.ts';
 import type { Resolved } from './references.ts';
 import { type Config, configSchema } from './schema.ts';
 
@@ -25,7 +25,7 @@ export interface Validated {
 
 export function validate(written: unknown, resolved: Resolved, insecure: boolean): Validated {
   const findings: Finding[] = [...resolved.failures, ...danglingNames(written, resolved.data)];
-  const refused: Path[] = resolved.failures.map(({ path }) => path);
+  const refused = new Paths(resolved.failures.map(({ path }) => path));
   const untyped = new Set(resolved.references);
   let data = structuredClone(resolved.data);
 
@@ -45,16 +45,47 @@ export function validate(written: unknown, resolved: Resolved, insecure: boolean
     const toRemove: Path[] = [];
     for (const finding of wrong) {
       if (untyped.delete(pathText(finding.path)) && retype(data, finding.path)) continue;
-      if (!refused.some((path) => pathText(path) === pathText(finding.path))) findings.push(finding);
-      toRemove.push(nearestPresent(data, finding.path));
-      refused.push(finding.path, toRemove.at(-1) ?? []);
+      if (!refused.has(finding.path)) findings.push(finding);
+      const present = nearestPresent(data, finding.path);
+      toRemove.push(present);
+      refused.add(finding.path);
+      refused.add(present);
     }
     for (const path of toRemove) data = without(data, path);
   }
 }
 
-function restsOnRefused({ path, restsOn }: Contradiction, refused: readonly Path[]): boolean {
-  return [path, ...restsOn].some((needed) => refused.some((gone) => overlap(needed, gone)));
+function restsOnRefused({ path, restsOn }: Contradiction, refused: Paths): boolean {
+  return [path, ...restsOn].some((needed) => refused.overlaps(needed));
+}
+
+/** Found by what they are: there may be a problem for each of ten thousand sources. */
+class Paths {
+  readonly #paths = new Set<string>();
+  readonly #above = new Set<string>();
+
+  constructor(paths: readonly Path[]) {
+    for (const path of paths) this.add(path);
+  }
+
+  add(path: Path): void {
+    this.#paths.add(pathText(path));
+    for (const above of prefixes(path)) this.#above.add(above);
+  }
+
+  has(path: Path): boolean {
+    return this.#paths.has(pathText(path));
+  }
+
+  /** Whether one of them lies inside the path, or the path inside one of them, or is one. */
+  overlaps(path: Path): boolean {
+    return this.#above.has(pathText(path)) || prefixes(path).some((above) => this.#paths.has(above));
+  }
+}
+
+/** The path texts of all that a path lies in, and its own. */
+function prefixes(path: Path): string[] {
+  return Array.from({ length: path.length + 1 }, (_, length) => pathText(path.slice(0, length)));
 }
 
 interface Issue {

@@ -24,9 +24,10 @@ export class Redactor {
 
   #know(forms: readonly string[]): void {
     const known = new Set([...this.#known, ...forms].filter((form) => form !== ''));
+    // Most reloads bring none, and the next text would be long in coming where there are ten thousand.
+    if (known.size === this.#known.length) return;
     this.#known = [...known].sort((one, other) => other.length - one.length);
-    this.#pattern =
-      this.#known.length === 0 ? undefined : new RegExp(this.#known.map(escaped).join('|'), 'g');
+    this.#pattern = new RegExp(this.#known.map(escaped).join('|'), 'g');
   }
 
   /** One that knows these besides. */

@@ -46,7 +46,7 @@ function keyring(config: AuthConfig): Keyring {
   const keys = Object.entries(config.principals).map(
     ([name, { key_hash, role, sources, pools, inline_sources }]) => ({
       sha256: Buffer.from(key_hash.reveal().slice('sha256:'.length), 'hex'),
-      principal: { name, role, sources, pools, inlineSources: inline_sources },
+      principal: { name, role, sources: sources && new Set(sources), pools, inlineSources: inline_sources },
     }),
   );
   return { config, anonymous: { ...ANONYMOUS, inlineSources: config.inline_sources }, keys };

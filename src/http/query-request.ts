@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import type { QueryRequest } from '../actors/query.ts';
 import { MAX_DURATION_MS, size } from '../config/units.ts';
+import { listed } from '../listed.ts';
 import { mayUseSource, type Principal } from '../principal.ts';
 import type { ResultOutput } from '../workers/protocol.ts';
 import { FORMATS, type Format } from './formats.ts';
@@ -277,7 +278,7 @@ export function unknownSources(
     typeof alias === 'string' && !sources.has(alias) && mayUseSource(principal, alias);
   if (!aliases.some(isUnknown)) return [];
   const known = sources.list(principal).map(({ alias }) => alias);
-  const there = known.length === 0 ? 'are none' : `is ${known.join(', ')}`;
+  const there = known.length === 0 ? 'are none' : `is ${listed(known)}`;
   return aliases.flatMap((alias: unknown, index) => {
     if (!isUnknown(alias)) return [];
     return {

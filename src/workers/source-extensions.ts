@@ -1,7 +1,17 @@
 /** The DuckDB extensions that a source needs. Known to the API too, which loads no DuckDB. */
 import type { Attachment } from './protocol.ts';
 
-export function extensionsOf(source: Attachment): readonly string[] {
+/** What of a source says so. */
+export type Needs =
+  | { readonly kind: Exclude<Attachment['kind'], 'ducklake'> }
+  | {
+      readonly kind: 'ducklake';
+      readonly catalog: { readonly kind: 'file' | 'postgres' };
+      /** Undefined where its files are in a folder. */
+      readonly bucket?: unknown;
+    };
+
+export function extensionsOf(source: Needs): readonly string[] {
   switch (source.kind) {
     case 'postgres':
       return ['postgres_scanner'];

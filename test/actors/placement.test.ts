@@ -119,12 +119,12 @@ it.each([
   [{ pool: 'exports' }, { pools: ['interactive'] }, { kind: 'pool', name: 'exports' }],
   [{ pool: 'nope' }, { pools: ['interactive'] }, { kind: 'pool', name: 'nope' }],
   [{}, { pools: [] }, { kind: 'pool', name: '*' }],
-  [{ sources: ['landing', 'pg'] }, { sources: ['landing'] }, { kind: 'source', name: 'pg' }],
-  [{ sources: ['nope'] }, { sources: ['landing'] }, { kind: 'source', name: 'nope' }],
-  [{ sources: ['LANDING'] }, { sources: ['landing'] }, { kind: 'source', name: 'LANDING' }],
-  [{ sources: ['landing'] }, { sources: [] }, { kind: 'source', name: 'landing' }],
+  [{ sources: ['landing', 'pg'] }, { sources: new Set(['landing']) }, { kind: 'source', name: 'pg' }],
+  [{ sources: ['nope'] }, { sources: new Set(['landing']) }, { kind: 'source', name: 'nope' }],
+  [{ sources: ['LANDING'] }, { sources: new Set(['landing']) }, { kind: 'source', name: 'LANDING' }],
+  [{ sources: ['landing'] }, { sources: new Set<string>() }, { kind: 'source', name: 'landing' }],
   // An operator whose configuration says so, too.
-  [{ sources: ['pg'] }, { role: 'operator', sources: ['landing'] }, { kind: 'source', name: 'pg' }],
+  [{ sources: ['pg'] }, { role: 'operator', sources: new Set(['landing']) }, { kind: 'source', name: 'pg' }],
 ] as const)(
   'what its principal may not use is forbidden, be it there or not: %j of %j',
   (fields, given, denied) => {
@@ -137,7 +137,7 @@ it.each([
 );
 
 it('what is on its list but not there is refused without a word of what else there is', () => {
-  const principal = reader('analyst', { pools: ['gone'], sources: ['gone', 'pg'] });
+  const principal = reader('analyst', { pools: ['gone'], sources: new Set(['gone', 'pg']) });
   expect(() => placeQuery(request({ principal }), config)).toThrow(/no pool is named "gone"; there are $/);
   const sources = { principal: { ...principal, pools: undefined }, sources: ['gone'] };
   expect(() => placeQuery(request(sources), config)).toThrow(/no source is named "gone"; there are pg$/);
@@ -220,7 +220,7 @@ it('who may bring along which kinds is said of a principal, and none is the defa
   ).toHaveLength(1);
   // A list of aliases says nothing of them.
   expect(
-    place(reader('p', { sources: [], inlineSources: ['postgres'] }), OWN_PG).statement.attachments,
+    place(reader('p', { sources: new Set(), inlineSources: ['postgres'] }), OWN_PG).statement.attachments,
   ).toHaveLength(1);
 });
 

@@ -13,10 +13,10 @@ function hinted(principal = ANONYMOUS, sources: string[] = []): string {
 
 it('a name that is a configured source is said to be one, where the request does not attach it', () => {
   expect(hinted()).toContain('pg1 is a configured source');
-  expect(hinted(reader('p', { sources: ['pg1'] }))).toContain('pg1 is a configured source');
+  expect(hinted(reader('p', { sources: new Set(['pg1']) }))).toContain('pg1 is a configured source');
   expect(hinted(ANONYMOUS, ['pg1'])).toBe(UNKNOWN.message);
 });
 
 it('a source that the principal may not use is not told of', () => {
-  expect(hinted(reader('p', { sources: ['my1'] }))).toBe(UNKNOWN.message);
+  expect(hinted(reader('p', { sources: new Set(['my1']) }))).toBe(UNKNOWN.message);
 });

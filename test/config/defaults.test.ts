@@ -84,7 +84,7 @@ const DEFAULTS = {
 
 test('with no file at all every key has its default', () => {
   const loaded = loadConfig({ env: {} });
-  expect(loaded).toMatchObject({ ok: true, warnings: [], secrets: [] });
+  expect(loaded).toMatchObject({ ok: true, warnings: [] });
   expect(configOf(loaded)).toEqual(DEFAULTS);
 });
 

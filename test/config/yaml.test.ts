@@ -57,7 +57,66 @@ test('anchors cannot make a small text a large one', () => {
   );
   const { problems } = parseYaml(['k0: &a0 x', ...levels].join('\n'));
   expect(problems).toHaveLength(1);
-  expect(problems[0]?.message).toMatch(/^expected 50000 values at most/);
+  expect(problems[0]?.message).toMatch(/^expected 500000 values at most/);
+});
+
+test('an alias is the last anchor of its name before it, wherever what it stands in is repeated', () => {
+  const { data, problems } = parseYaml(
+    'a: &x 1\nb: &list [*x, &y 2]\nc: &x 3\nd: &y 4\ne: *list\nf: [*x, *y]\n',
+  );
+  expect(problems).toEqual([]);
+  expect(data).toMatchObject({ b: [1, 2], e: [1, 2], f: [3, 4] });
+});
+
+test('ten thousand aliases take no longer than ten thousand values', () => {
+  const lines = Array.from({ length: 10_000 }, (_, n) => `s${n}: {view: *views, other: ${n}}`);
+  const { data, problems } = parseYaml(`views: &views {events: "*.parquet"}\n${lines.join('\n')}`);
+  expect(problems).toEqual([]);
+  expect(data).toMatchObject({ s9999: { view: { events: '*.parquet' }, other: 9_999 } });
+});
+
+const levels = (count: number, open: string, close: string) =>
+  `a: ${open.repeat(count)}x${close.repeat(count)}`;
+
+// The parser would overflow its stack, which can end the process and not only the load.
+test.each([
+  ['lists', levels(100_000, '[', ']')],
+  ['lists that are not closed', levels(100_000, '[', '')],
+  ['mappings', levels(100_000, '{a: ', '}')],
+  ['lists on one line', `a:\n  ${'- '.repeat(100_000)}x`],
+  ['keys', `a:\n  ${'? '.repeat(100_000)}x`],
+  ['indentation', Array.from({ length: 2_000 }, (_, n) => `${' '.repeat(n)}a:`).join('\n')],
+])('%s nested by the thousand are refused with their place', (_, text) => {
+  const { problems, wellFormed } = parseYaml(text);
+  expect(wellFormed).toBe(false);
+  expect(problems).toEqual([
+    {
+      path: '',
+      message: 'expected 100 levels at most',
+      line: expect.any(Number),
+      column: expect.any(Number),
+    },
+  ]);
+});
+
+test('anchors cannot nest a flat text either', () => {
+  const chain = Array.from({ length: 50_000 }, (_, n) => `k${n + 1}: &a${n + 1} [*a${n}]`);
+  const { problems } = parseYaml(['k0: &a0 x', ...chain].join('\n'));
+  expect(problems).toMatchObject([{ message: 'expected 100 levels at most, anchors written out' }]);
+});
+
+test('a hundred levels are no problem, and neither is an anchor inside of many others', () => {
+  expect(parseYaml(levels(98, '[', ']')).problems).toEqual([]);
+  const chain = Array.from({ length: 90 }, (_, n) => `k${n + 1}: &a${n + 1} [*a${n}]`);
+  expect(parseYaml(['k0: &a0 x', ...chain].join('\n')).problems).toEqual([]);
+});
+
+test('a file of more than ten million characters is refused unread', () => {
+  const { problems, wellFormed } = parseYaml(`# ${'x'.repeat(10_000_000)}\n`);
+  expect({ problems, wellFormed }).toEqual({
+    problems: [{ path: '', message: 'expected 10000000 characters at most' }],
+    wellFormed: false,
+  });
 });
 
 test('a file that cannot be read is a problem, not an exception', () => {

@@ -88,6 +88,9 @@ it('a stream that its client cuts counts towards result_bytes as far as it came'
 });
 
 it('what a revoked key has running, waiting, streaming and on its way ends, and says why', async () => {
+  await until('all workers are idle', () =>
+    server.workers().every(({ status }) => ['idle', 'reserve'].includes(status().state)),
+  );
   const before = await server.footprint();
   const running = run('gone', ENDLESS, { query_id: 'running' });
   const events = await replyTo(

@@ -73,7 +73,7 @@ describe('a key', () => {
     expect(authenticator(() => config)(request(`Bearer ${KEY}`))).toEqual({
       name: 'analyst',
       role: 'writer',
-      sources: ['pg1'],
+      sources: new Set(['pg1']),
       pools: ['reports', 'interactive'],
       inlineSources: ['mysql'],
     });

@@ -8,6 +8,7 @@ import { onTestFinished } from 'vitest';
 import { stringify } from 'yaml';
 import type { RosterEntry, WorkerRoster } from '../../src/actors/worker-roster.ts';
 import { loadConfig } from '../../src/config/load.ts';
+import { loadConfigAside } from '../../src/config/load-aside.ts';
 import { formatProblems } from '../../src/config/problems.ts';
 import { type Server, startServer } from '../../src/main.ts';
 import type { Fault, Phase } from '../../src/workers/protocol.ts';
@@ -132,7 +133,7 @@ export async function startTestServer(options: TestServerOptions): Promise<TestS
   const logger = pino({ base: null }, { write: (line) => log.push(JSON.parse(line) as LogLine) });
 
   const before = await footprint({ dataDir });
-  const server = await startServer(loaded.config, logger, () => loadConfig({ file })).catch(
+  const server = await startServer(loaded.config, logger, () => loadConfigAside({ file })).catch(
     async (error: unknown) => {
       await folder.remove();
       throw error;
