@@ -1,22 +1,35 @@
-// What a worker process runs, in a few files rather than 300: to find, read and compile each of them by itself was more than half
-// of what the start of a worker costs. node scripts/bundle.js [FOLDER]: into dist, over what tsc has made of the same programs.
+// The programs of Duckcoop's processes, each in a few files rather than in hundreds: to find, read and compile those one by one was
+// more than half of what the start of a worker costs. node scripts/bundle.js [FOLDER]: into dist, over what tsc has made of the same
+// programs. Each is bundled for itself, so that none loads what only another one needs.
 import { join } from 'node:path';
 import { build } from 'rolldown';
 import { ROOT } from './lib/set-up.js';
 
-await build({
-  input: {
-    'workers/main': join(ROOT, 'src/workers/main.ts'),
-    'workers/lane': join(ROOT, 'src/workers/lane.ts'),
-  },
-  platform: 'node',
-  // The native code lies in its package, and piscina starts threads with files of its own.
-  external: [/^@duckdb\/node-bindings/, 'piscina'],
-  logLevel: 'warn',
-  output: {
-    dir: process.argv[2] ?? join(ROOT, 'dist'),
-    format: 'esm',
-    sourcemap: true,
-    chunkFileNames: 'workers/chunks/[name].js',
-  },
-});
+const FOLDER = process.argv[2] ?? join(ROOT, 'dist');
+
+const PROGRAMS = [
+  ['workers/main', 'workers/lane'],
+  ['cli/main'],
+  ['egress/main'],
+  ['extensions/probe-child'],
+];
+
+// Native code lies in its package, piscina starts threads with files of its own, and the SDK is only loaded where there is a bucket.
+const EXTERNAL = [/^@duckdb\/node-bindings/, 'piscina', '@aws-sdk/client-s3'];
+
+await build(
+  PROGRAMS.map((entries) => ({
+    input: Object.fromEntries(entries.map((name) => [name, join(ROOT, `src/${name}.ts`)])),
+    platform: 'node',
+    external: EXTERNAL,
+    logLevel: 'warn',
+    // Of koa's depd, which is careful with it.
+    checks: { eval: false },
+    output: {
+      dir: FOLDER,
+      format: 'esm',
+      sourcemap: true,
+      chunkFileNames: `${entries[0].split('/')[0]}/chunks/[name].js`,
+    },
+  })),
+);

@@ -1,7 +1,6 @@
 /** The version of Duckcoop, as its manifest says. */
-import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 
-// One folder above this file, in the sources and in dist.
-const MANIFEST = new URL('../package.json', import.meta.url);
+const manifest = createRequire(import.meta.url)('#manifest') as { version?: unknown };
 
-export const VERSION = String((JSON.parse(readFileSync(MANIFEST, 'utf8')) as { version?: unknown }).version);
+export const VERSION = String(manifest.version);

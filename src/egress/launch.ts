@@ -4,13 +4,11 @@
  * https://nodejs.org/docs/latest-v20.x/api/permissions.html
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join, sep } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { dirname, join } from 'node:path';
 
-/** The egress program as it is built; the same path from the sources and from dist. */
-export const EGRESS_MAIN = fileURLToPath(new URL('../../dist/egress/main.js', import.meta.url));
+/** The egress program as it is built. */
+export const EGRESS_MAIN = createRequire(import.meta.url).resolve('#egress');
 
 export interface EgressLaunch {
   /** The program, compiled. */
@@ -42,14 +40,8 @@ export function permissionFlags(
   return [model, ...network, ...readable.map((path) => `--allow-fs-read=${path}`)];
 }
 
-/** The built program, and the packages that it loads. */
+/** The built program, which has in it all that it loads, and the manifest, which says that it is a module. */
 function codeFolders(): string[] {
   const { resolve } = createRequire(import.meta.url);
-  const packages = ['zod', 'content-disposition'].map((name) => {
-    const file = resolve(name);
-    return file.slice(0, file.lastIndexOf(`${sep}node_modules${sep}`) + `${sep}node_modules`.length);
-  });
-  const built = dirname(dirname(EGRESS_MAIN));
-  const own = [realpathSync(built), join(dirname(realpathSync(built)), 'package.json')];
-  return [...new Set([...own, ...packages])].map((path) => (path.endsWith('.json') ? path : join(path, '*')));
+  return [join(dirname(EGRESS_MAIN), '*'), resolve('#manifest')];
 }

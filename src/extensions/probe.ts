@@ -3,7 +3,7 @@
  * and a crash, a hang or a download without end costs a child.
  */
 import { fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { createRequire } from 'node:module';
 import type { DuckdbBuild } from './layout.ts';
 
 export type ProbeRequest =
@@ -42,6 +42,8 @@ export interface ProbeOptions {
   readonly signal?: AbortSignal;
 }
 
+/** The child's program as it is built. */
+const PROBE_MAIN = createRequire(import.meta.url).resolve('#extension-probe');
 const LOCAL_TIMEOUT = 60_000;
 
 /** Version and platform of the DuckDB that the workers run. */
@@ -75,7 +77,7 @@ function local(signal: AbortSignal | undefined): ProbeOptions {
 /** Settles once the child has really ended, so that its files are nobody's any more. */
 async function probe(request: ProbeRequest, { timeout, signal }: ProbeOptions): Promise<unknown> {
   signal?.throwIfAborted();
-  const child = fork(fileURLToPath(new URL('./probe-child.js', import.meta.url)), [], {
+  const child = fork(PROBE_MAIN, [], {
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     execArgv: [],
   });

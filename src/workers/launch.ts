@@ -6,11 +6,11 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { delimiter, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 
-/** The worker's program as it is built; the same path from the sources and from dist. */
-export const WORKER_MAIN = fileURLToPath(new URL('../../dist/workers/main.js', import.meta.url));
+/** The worker's program as it is built. */
+export const WORKER_MAIN = createRequire(import.meta.url).resolve('#worker');
 
 export interface LaunchOptions {
   /** The worker's program, compiled. */
