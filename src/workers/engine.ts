@@ -44,8 +44,7 @@ export interface EngineOptions {
   readonly onPhase: (phase: Phase, seq: number | undefined, wrote: boolean) => void;
   /** Takes result bytes; resolves when there is room for more. */
   readonly write: (seq: number, bytes: Uint8Array) => Promise<void>;
-  /** Where DuckDB's COPY writes by itself. */
-  readonly piped: Pick<PipedResults, 'begin' | 'end'>;
+  readonly piped: Pick<PipedResults, 'begin' | 'end' | 'open' | 'close'>;
   readonly finished: (result: Omit<Finished, 'type'>) => void;
   readonly withdrawn: (seq: number) => void;
 }
@@ -307,6 +306,8 @@ export class Engine {
           pipe: {
             begin: () => this.#options.piped.begin(token.seq),
             end: () => this.#options.piped.end(token.seq),
+            open: () => this.#options.piped.open(token.seq),
+            close: (descriptor) => this.#options.piped.close(token.seq, descriptor),
           },
         });
         checkpoint();
@@ -393,7 +394,7 @@ export class Engine {
         return lease;
       });
     }
-    const copies = output !== undefined && mayRunBesidePipe(sql);
+    const copies = output !== undefined && output.format !== 'arrow' && mayRunBesidePipe(sql);
     const connecting: LeaseRequest['connecting'] = (source, work) => watch.connecting(source, work);
     return instances.lease({
       ...{ attachments, owner, attachAnew, allViews, memoryLimit, threads, sql, copies, folder },

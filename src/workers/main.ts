@@ -6,8 +6,6 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { getPriority, setPriority } from 'node:os';
 import { Piscina } from 'piscina';
-import type { EncodedRows } from './arrow/arrow-stream.ts';
-import { buffersOf } from './arrow/raw-vector.ts';
 import { ControlChannel } from './control-channel.ts';
 import { encodeFrames } from './data-frames.ts';
 import type { Instances } from './duckdb/instances.ts';
@@ -16,7 +14,7 @@ import type { Engine, EngineOptions } from './engine.ts';
 import { Faults } from './faults.ts';
 import { FlightRecorder } from './flight-recorder.ts';
 import { closeInherited } from './inherited-descriptors.ts';
-import type { EncodeArrow, EncodeJson } from './lane.ts';
+import type { EncodeArrow, EncodedArrow, EncodeJson } from './lane.ts';
 import { PipedResults } from './piped-results.ts';
 import {
   CONTROL_FD,
@@ -43,7 +41,7 @@ const channel = new ControlChannel<ParentMessage, WorkerMessage>(new Socket({ fd
 const data = new Socket({ fd: DATA_FD, writable: true });
 data.on('error', () => process.kill(process.pid, 'SIGKILL'));
 
-const piped = new PipedResults((message) => channel.send(message));
+let piped: PipedResults | undefined;
 let engine: Engine | undefined;
 let instances: Instances | undefined;
 let heartbeat: NodeJS.Timeout | undefined;
@@ -77,7 +75,7 @@ function receive(message: ParentMessage): void {
       engine?.flowing(message.seq);
       return;
     case 'taken':
-      piped.taken(message.seq);
+      piped?.taken(message.seq);
       return;
     case 'fault':
       if (chaos) faults.inject(message.fault, message.phase, message.seq);
@@ -118,9 +116,11 @@ async function start(configure: Configure): Promise<void> {
     giveUp(damage, { damagedWorkspace: true });
     return;
   }
-  const noArrow = { head: noLane, rows: noLane };
+  const results = new PipedResults(pipe, (message) => channel.send(message));
+  piped = results;
   await warmUp(
-    (own) => new DuckDBEngine({ configure, instances: opened, piped, lane: noLane, arrow: noArrow, ...own }),
+    (own) =>
+      new DuckDBEngine({ configure, instances: opened, piped: results, lane: noLane, arrow: noLane, ...own }),
   );
   engine = new DuckDBEngine({
     configure,
@@ -129,17 +129,14 @@ async function start(configure: Configure): Promise<void> {
       lanes.run({ batch, layout, room } satisfies EncodeJson, {
         name: 'encodeJson',
       }) as Promise<EncodedBatch>,
-    arrow: {
-      head: async (columns) => (await encodeArrow(lanes, { columns })).bytes,
-      rows: (columns, chunks, rows, byteLimit) =>
-        encodeArrow(lanes, { columns, batch: { chunks, rows, byteLimit } }, chunks.flatMap(buffersOf)),
-    },
+    arrow: (part: EncodeArrow) =>
+      lanes.run(part, { name: 'encodeArrow', transferList: part.buffers }) as Promise<EncodedArrow>,
     onPhase: (phase, seq, wrote) => {
       recorder.write(phase, seq, wrote);
       faults.entering(phase, seq);
     },
     write: writeData,
-    piped,
+    piped: results,
     finished: (result) => channel.send({ type: 'finished', ...result }),
     withdrawn: (seq) => channel.send({ type: 'withdrawn', seq }),
   });
@@ -173,14 +170,6 @@ async function warmUp(create: (own: OwnEngineOptions) => Engine): Promise<void> 
       warm.run({ type: 'run', seq, sql: `${sql} WHERE i <> ${seq}`, rowFormat: 'arrays', ...limits });
     });
   }
-}
-
-function encodeArrow(
-  lanes: Piscina,
-  task: EncodeArrow,
-  transferList: ArrayBuffer[] = [],
-): Promise<EncodedRows> {
-  return lanes.run(task, { name: 'encodeArrow', transferList });
 }
 
 /** Results as small as those have none of their columns encoded elsewhere. */

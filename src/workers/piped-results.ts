@@ -1,4 +1,6 @@
-/** The worker's side of results that DuckDB's COPY writes to the pipe the parent reads (result-pipe.ts). */
+/** The worker's side of results that go through the pipe the parent reads (result-pipe.ts): DuckDB's COPY writes them, or a lane. */
+import { closeSync, open } from 'node:fs';
+import { promisify } from 'node:util';
 
 export interface PipedMessage {
   readonly type: 'piping' | 'piped';
@@ -6,16 +8,32 @@ export interface PipedMessage {
 }
 
 export class PipedResults {
+  readonly #path: string | undefined;
   readonly #send: (message: PipedMessage) => void;
   readonly #waiting = new Map<number, () => void>();
 
-  constructor(send: (message: PipedMessage) => void) {
+  /** `path` is that of the pipe, where there is one. */
+  constructor(path: string | undefined, send: (message: PipedMessage) => void) {
+    this.#path = path;
     this.#send = send;
   }
 
   /** The statement may write to the pipe from now on: its open waits for the parent. */
   begin(seq: number): void {
     this.#send({ type: 'piping', seq });
+  }
+
+  /** As {@link begin}, for what DuckDB does not write by itself: the file descriptor to write to. Undefined where there is no pipe. */
+  async open(seq: number): Promise<number | undefined> {
+    if (this.#path === undefined) return undefined;
+    this.begin(seq);
+    return await promisify(open)(this.#path, 'w');
+  }
+
+  /** The end of what {@link open} has begun; nobody writes to the descriptor any more. */
+  close(seq: number, descriptor: number): Promise<void> {
+    closeSync(descriptor);
+    return this.end(seq);
   }
 
   /** It writes no more. Resolves once the parent has taken the last of what it wrote. */

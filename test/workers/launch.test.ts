@@ -60,6 +60,7 @@ describe('a worker process', () => {
     expect(args).toEqual([
       process.execPath,
       '--no-warnings',
+      expect.stringMatching(/^--initial-old-space-size=\d+$/),
       expect.stringMatching(/dist\/workers\/main\.js$/),
     ]);
     expect(readlinkSync(`/proc/${worker().pid}/exe`)).toBe(readlinkSync('/proc/self/exe'));

@@ -11,6 +11,7 @@ import {
   Utf8,
   Vector,
 } from 'apache-arrow';
+import type { Arena } from './arena.ts';
 import type { ArrowColumn, ArrowPlan } from './arrow-plan.ts';
 import { schemaOf } from './arrow-types.ts';
 import { builderOf } from './column-builders.ts';
@@ -20,42 +21,58 @@ import { range } from './rows.ts';
 /** A vector a column, all of them with as many rows. */
 export type RawChunk = readonly RawVector[];
 
-export interface EncodedRows {
-  readonly bytes: Uint8Array;
+/** A part of a stream: its bytes one piece after the other, and how many rows they are. */
+export interface EncodedPart {
+  readonly pieces: readonly Uint8Array[];
+  readonly bytes: number;
   readonly rows: number;
 }
 
+const NOTHING: EncodedPart = { pieces: [], bytes: 0, rows: 0 };
+
 /** The schema, and the dictionaries of its enums. */
-export function encodeHead(columns: readonly ArrowColumn[]): Uint8Array {
+export function encodeHead(columns: readonly ArrowColumn[]): readonly Uint8Array[] {
   const schema = schemaOf(columns);
   const writer = new HeadWriter();
   writer.reset(undefined, schema);
   for (const { plan } of columns)
     for (const { id, values } of enumsIn(plan)) writer.writeDictionary(id, values);
-  return writer.bytes();
+  return writer.part(0).pieces;
 }
 
-/** One record batch of the chunks' rows, or of as many of the first as make no more than `byteLimit` bytes. */
+/**
+ * One record batch of the chunks' rows, or of as many of the first as make no more than `byteLimit` bytes. The pieces are in the
+ * `arena`, until that is reset.
+ */
 export function encodeRows(
   columns: readonly ArrowColumn[],
-  chunks: readonly RawChunk[],
-  rows: number,
-  byteLimit: number,
-): EncodedRows {
+  { chunks, rows, byteLimit }: RowsToEncode,
+  arena: Arena,
+): EncodedPart {
   const schema = schemaOf(columns);
-  const encode = (count: number) => encodeBatch(schema, columns, chunks, count);
+  const encode = (count: number) => {
+    arena.reset();
+    return encodeBatch(schema, columns, chunks, count, arena);
+  };
+  if (rows === 0) return NOTHING;
   const whole = encode(rows);
-  if (whole.length <= byteLimit) return { bytes: whole, rows };
-  let fitting: EncodedRows = { bytes: new Uint8Array(0), rows: 0 };
+  if (whole.bytes <= byteLimit) return whole;
+  let fitting = 0;
   for (let low = 1, high = rows - 1; low <= high; ) {
     const middle = (low + high) >> 1;
-    const bytes = encode(middle);
-    if (bytes.length <= byteLimit) {
-      fitting = { bytes, rows: middle };
+    if (encode(middle).bytes <= byteLimit) {
+      fitting = middle;
       low = middle + 1;
     } else high = middle - 1;
   }
-  return fitting;
+  return fitting === 0 ? NOTHING : encode(fitting);
+}
+
+export interface RowsToEncode {
+  readonly chunks: readonly RawChunk[];
+  readonly rows: number;
+  /** Of the record batch. */
+  readonly byteLimit: number;
 }
 
 function encodeBatch(
@@ -63,9 +80,10 @@ function encodeBatch(
   columns: readonly ArrowColumn[],
   chunks: readonly RawChunk[],
   rows: number,
-): Uint8Array {
+  arena: Arena,
+): EncodedPart {
   const children = columns.map(({ plan }, index) => {
-    const builder = builderOf(plan, rows);
+    const builder = builderOf(plan, rows, arena);
     let left = rows;
     for (const chunk of chunks) {
       const vector = chunk[index] as RawVector;
@@ -80,7 +98,7 @@ function encodeBatch(
   const writer = new BatchWriter();
   writer.reset(undefined, schema);
   writer.write(batch);
-  return writer.bytes();
+  return writer.part(rows);
 }
 
 type EnumPlan = Extract<ArrowPlan, { kind: 'enum' }>;
@@ -102,15 +120,26 @@ function enumsIn(plan: ArrowPlan): readonly EnumPlan[] {
   }
 }
 
-/** A part of a stream: it has no end of its own. */
+/** Writes a part of a stream, which has no end of its own, to pieces that nothing has been copied to. */
 class PartWriter extends RecordBatchStreamWriter {
+  readonly #pieces: Uint8Array[] = [];
+  #bytes = 0;
+
   protected override _writeFooter(): this {
     return this;
   }
 
-  bytes(): Uint8Array {
+  protected override _write(chunk: ArrayBufferView): this {
+    const { buffer, byteOffset, byteLength } = chunk;
+    if (!this._started || byteLength === 0) return this;
+    this.#pieces.push(new Uint8Array(buffer, byteOffset, byteLength));
+    this.#bytes += byteLength;
+    return this;
+  }
+
+  part(rows: number): EncodedPart {
     this.finish();
-    return this.toUint8Array(true);
+    return { pieces: this.#pieces, bytes: this.#bytes, rows };
   }
 }
 

@@ -3,6 +3,7 @@
  * vector after another, and gives their buffers in the end (Arrow columnar format, "Physical memory layout").
  */
 import { type Data, type DataType, makeData } from 'apache-arrow';
+import type { Arena } from './arena.ts';
 import { type ArrowPlan, STORED_BYTES } from './arrow-plan.ts';
 import { typeOf } from './arrow-types.ts';
 import { Bitmap, GrowingBytes } from './growing-bytes.ts';
@@ -15,54 +16,62 @@ export interface ColumnBuilder {
   finish(): Data;
 }
 
-/** `capacity`: rows that are expected. */
-export function builderOf(plan: ArrowPlan, capacity: number): ColumnBuilder {
+/** `capacity`: rows that are expected. The arrays are in the `arena`. */
+export function builderOf(plan: ArrowPlan, capacity: number, arena: Arena): ColumnBuilder {
   const type = typeOf(plan);
   switch (plan.kind) {
     case 'null':
       return new NullBuilder(type);
     case 'bool':
-      return new BoolBuilder(type, capacity);
+      return new BoolBuilder(type, capacity, arena);
     case 'stored':
-      return new FixedBuilder(type, STORED_BYTES[plan.as], capacity);
+      return new FixedBuilder(type, STORED_BYTES[plan.as], capacity, arena);
     case 'enum':
-      return new FixedBuilder(type, plan.bytes, capacity);
+      return new FixedBuilder(type, plan.bytes, capacity, arena);
     case 'decimal':
       return plan.bytes === 16
-        ? new FixedBuilder(type, 16, capacity)
-        : new ConvertingBuilder(type, plan.bytes, 16, WIDEN[plan.bytes], capacity);
+        ? new FixedBuilder(type, 16, capacity, arena)
+        : new DecimalBuilder(type, plan.bytes, capacity, arena);
     case 'huge':
-      return new ConvertingBuilder(type, 16, 32, plan.signed ? widenHuge : copyHuge, capacity);
+      return new ConvertingBuilder(type, 16, 32, plan.signed ? widenHuge : copyHuge, capacity, arena);
     case 'interval':
-      return new ConvertingBuilder(type, 16, 16, toNanoseconds, capacity);
+      return new ConvertingBuilder(type, 16, 16, toNanoseconds, capacity, arena);
     case 'uuid':
-      return new ConvertingBuilder(type, 16, 16, toNetworkOrder, capacity);
+      return new ConvertingBuilder(type, 16, 16, toNetworkOrder, capacity, arena);
     case 'text':
     case 'blob':
     case 'as-text':
-      return new TextBuilder(type, capacity);
+      return new TextBuilder(type, capacity, arena);
     case 'list':
-      return new ListBuilder(type, builderOf(plan.child, capacity), capacity);
+      return new ListBuilder(type, builderOf(plan.child, capacity, arena), capacity, arena);
     case 'map': {
       const entries: ArrowPlan = {
         kind: 'struct',
         names: ['key', 'value'],
         children: [plan.key, plan.value],
       };
-      return new ListBuilder(type, builderOf(entries, capacity), capacity);
+      return new ListBuilder(type, builderOf(entries, capacity, arena), capacity, arena);
     }
     case 'array':
-      return new ArrayBuilder(type, plan.length, builderOf(plan.child, capacity * plan.length), capacity);
+      return new ArrayBuilder(
+        type,
+        plan.length,
+        builderOf(plan.child, capacity * plan.length, arena),
+        capacity,
+        arena,
+      );
     case 'struct':
       return new StructBuilder(
         type,
-        plan.children.map((child) => builderOf(child, capacity)),
+        plan.children.map((child) => builderOf(child, capacity, arena)),
         capacity,
+        arena,
       );
     case 'union':
       return new UnionBuilder(
         type,
-        plan.children.map((child) => builderOf(child, capacity)),
+        plan.children.map((child) => builderOf(child, capacity, arena)),
+        arena,
       );
     default:
       return plan satisfies never;
@@ -97,10 +106,10 @@ class BoolBuilder implements ColumnBuilder {
   readonly #nulls: Bitmap;
   readonly #values: Bitmap;
 
-  constructor(type: DataType, capacity: number) {
+  constructor(type: DataType, capacity: number, arena: Arena) {
     this.#type = type;
-    this.#nulls = new Bitmap(capacity);
-    this.#values = new Bitmap(capacity);
+    this.#nulls = new Bitmap(capacity, arena);
+    this.#values = new Bitmap(capacity, arena);
   }
 
   append({ validity, data }: RawVector, rows: Rows): void {
@@ -123,11 +132,11 @@ class FixedBuilder implements ColumnBuilder {
   readonly #nulls: Bitmap;
   readonly #values: GrowingBytes;
 
-  constructor(type: DataType, bytes: number, capacity: number) {
+  constructor(type: DataType, bytes: number, capacity: number, arena: Arena) {
     this.#type = type;
     this.#bytes = bytes;
-    this.#nulls = new Bitmap(capacity);
-    this.#values = new GrowingBytes(bytes * capacity);
+    this.#nulls = new Bitmap(capacity, arena);
+    this.#values = new GrowingBytes(bytes * capacity, arena);
   }
 
   append({ validity, data }: RawVector, rows: Rows): void {
@@ -167,13 +176,13 @@ class ConvertingBuilder implements ColumnBuilder {
   readonly #nulls: Bitmap;
   readonly #values: GrowingBytes;
 
-  constructor(type: DataType, from: number, to: number, convert: Convert, capacity: number) {
+  constructor(type: DataType, from: number, to: number, convert: Convert, capacity: number, arena: Arena) {
     this.#type = type;
     this.#from = from;
     this.#to = to;
     this.#convert = convert;
-    this.#nulls = new Bitmap(capacity);
-    this.#values = new GrowingBytes(to * capacity);
+    this.#nulls = new Bitmap(capacity, arena);
+    this.#values = new GrowingBytes(to * capacity, arena);
   }
 
   append({ validity, data }: RawVector, rows: Rows): void {
@@ -194,6 +203,51 @@ class ConvertingBuilder implements ColumnBuilder {
   }
 }
 
+/** Decimals of fewer digits, which are smaller integers in DuckDB, as integers of 128 bits. */
+class DecimalBuilder implements ColumnBuilder {
+  readonly #type: DataType;
+  readonly #from: 2 | 4 | 8;
+  readonly #nulls: Bitmap;
+  readonly #values: GrowingBytes;
+
+  constructor(type: DataType, from: 2 | 4 | 8, capacity: number, arena: Arena) {
+    this.#type = type;
+    this.#from = from;
+    this.#nulls = new Bitmap(capacity, arena);
+    this.#values = new GrowingBytes(16 * capacity, arena);
+  }
+
+  append({ validity, data }: RawVector, rows: Rows): void {
+    this.#nulls.appendBits(validity, rows);
+    const { into, at } = this.#values.extend(rows.count * 16);
+    if (data === null) return;
+    const to = new Int32Array(into.buffer, into.byteOffset + at, rows.count * 4);
+    const from = wordsOf(data, this.#from);
+    const step = this.#from === 8 ? 2 : 1;
+    for (let index = 0; index < rows.count; index += 1) {
+      const row = rowAt(rows, index);
+      if (!isValid(validity, row)) continue;
+      const low = from[row * step] as number;
+      const high = step === 2 ? (from[row * 2 + 1] as number) : low >> 31;
+      to[index * 4] = low;
+      to[index * 4 + 1] = high;
+      to[index * 4 + 2] = high >> 31;
+      to[index * 4 + 3] = high >> 31;
+    }
+  }
+
+  finish(): Data {
+    return makeFixed(this.#type, this.#values, this.#nulls);
+  }
+}
+
+/** The integers, in two words where they have eight bytes. */
+function wordsOf({ buffer, byteOffset, byteLength }: Uint8Array, bytes: 2 | 4 | 8): Int16Array | Int32Array {
+  return bytes === 2
+    ? new Int16Array(buffer, byteOffset, byteLength / 2)
+    : new Int32Array(buffer, byteOffset, byteLength / 4);
+}
+
 function makeFixed(type: DataType, values: GrowingBytes, nulls: Bitmap): Data {
   const { buffer, byteOffset, byteLength } = values.take();
   const Values = ('indices' in type ? (type.indices as DataType) : type).ArrayType as unknown as {
@@ -206,22 +260,6 @@ function makeFixed(type: DataType, values: GrowingBytes, nulls: Bitmap): Data {
 
 export function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
   return new DataView(buffer, byteOffset, byteLength);
-}
-
-/** A smaller integer as one of 128 bits. */
-const WIDEN: Readonly<Record<2 | 4 | 8, Convert>> = {
-  2: (from, at, to, target) => widen(from.getInt16(at, true), to, target, 0),
-  4: (from, at, to, target) => widen(from.getInt32(at, true), to, target, 0),
-  8: (from, at, to, target) => {
-    to.setInt32(target, from.getInt32(at, true), true);
-    widen(from.getInt32(at + 4, true), to, target, 4);
-  },
-};
-
-/** The number at `offset`, and its sign in all that is left of the sixteen bytes. */
-function widen(value: number, to: DataView, target: number, offset: number): void {
-  to.setInt32(target + offset, value, true);
-  for (let next = offset + 4; next < 16; next += 4) to.setInt32(target + next, value >> 31, true);
 }
 
 const copyHuge: Convert = (from, at, to, target) => {
@@ -263,10 +301,10 @@ class ListBuilder implements ColumnBuilder {
   readonly #offsets: number[] = [0];
   readonly #child: ColumnBuilder;
 
-  constructor(type: DataType, child: ColumnBuilder, capacity: number) {
+  constructor(type: DataType, child: ColumnBuilder, capacity: number, arena: Arena) {
     this.#type = type;
     this.#child = child;
-    this.#nulls = new Bitmap(capacity);
+    this.#nulls = new Bitmap(capacity, arena);
   }
 
   append({ validity, data, children: [elements] }: RawVector, rows: Rows): void {
@@ -329,11 +367,11 @@ class ArrayBuilder implements ColumnBuilder {
   readonly #nulls: Bitmap;
   readonly #child: ColumnBuilder;
 
-  constructor(type: DataType, size: number, child: ColumnBuilder, capacity: number) {
+  constructor(type: DataType, size: number, child: ColumnBuilder, capacity: number, arena: Arena) {
     this.#type = type;
     this.#size = size;
     this.#child = child;
-    this.#nulls = new Bitmap(capacity);
+    this.#nulls = new Bitmap(capacity, arena);
   }
 
   append({ validity, children: [child] }: RawVector, rows: Rows): void {
@@ -361,10 +399,10 @@ class StructBuilder implements ColumnBuilder {
   readonly #nulls: Bitmap;
   readonly #children: readonly ColumnBuilder[];
 
-  constructor(type: DataType, children: readonly ColumnBuilder[], capacity: number) {
+  constructor(type: DataType, children: readonly ColumnBuilder[], capacity: number, arena: Arena) {
     this.#type = type;
     this.#children = children;
-    this.#nulls = new Bitmap(capacity);
+    this.#nulls = new Bitmap(capacity, arena);
   }
 
   append({ validity, children }: RawVector, rows: Rows): void {
@@ -383,11 +421,12 @@ class StructBuilder implements ColumnBuilder {
 /** Sparse: every member has as many rows as the union. It has no nulls of its own; those of DuckDB are its members'. */
 class UnionBuilder implements ColumnBuilder {
   readonly #type: DataType;
-  readonly #tags = new GrowingBytes(0);
+  readonly #tags: GrowingBytes;
   readonly #children: readonly ColumnBuilder[];
 
-  constructor(type: DataType, children: readonly ColumnBuilder[]) {
+  constructor(type: DataType, children: readonly ColumnBuilder[], arena: Arena) {
     this.#type = type;
+    this.#tags = new GrowingBytes(0, arena);
     this.#children = children;
   }
 

@@ -1,25 +1,32 @@
 /** Bytes that are appended to, and a bitmap that is. */
+import type { Arena } from './arena.ts';
 import { isValid } from './raw-vector.ts';
 import { type Rows, rowAt } from './rows.ts';
 
 export class GrowingBytes {
+  readonly #arena: Arena;
   #bytes: Uint8Array<ArrayBuffer>;
   #length = 0;
 
-  constructor(capacity: number) {
-    this.#bytes = new Uint8Array(capacity);
+  constructor(capacity: number, arena: Arena) {
+    this.#arena = arena;
+    this.#bytes = arena.take(capacity);
   }
 
   get length(): number {
     return this.#length;
   }
 
-  /** Room for so many bytes more, zeros at first: where they are to go, from which place on. */
-  extend(bytes: number): { readonly into: Uint8Array<ArrayBuffer>; readonly at: number } {
+  /**
+   * Room for so many bytes more, zeros at first: where they are to go, from which place on. As many behind them as `beyond` may be
+   * overwritten; what comes after has them.
+   */
+  extend(bytes: number, beyond = 0): { readonly into: Uint8Array<ArrayBuffer>; readonly at: number } {
     const at = this.#length;
     this.#length += bytes;
-    if (this.#length > this.#bytes.length) {
-      const larger = new Uint8Array(Math.max(this.#length, this.#bytes.length * 2, 64));
+    const needed = this.#length + beyond;
+    if (needed > this.#bytes.length) {
+      const larger = this.#arena.take(Math.max(needed, this.#bytes.length * 2));
       larger.set(this.#bytes.subarray(0, at));
       this.#bytes = larger;
     }
@@ -39,12 +46,14 @@ export class GrowingBytes {
 
 /** A bit a row, the lowest first (Arrow columnar format, "Validity bitmaps"). */
 export class Bitmap {
+  readonly #arena: Arena;
   #bytes: Uint8Array<ArrayBuffer>;
   #length = 0;
   #hasZeros = false;
 
-  constructor(rows: number) {
-    this.#bytes = new Uint8Array((rows + 7) >> 3);
+  constructor(rows: number, arena: Arena) {
+    this.#arena = arena;
+    this.#bytes = arena.take((rows + 7) >> 3);
   }
 
   get length(): number {
@@ -65,7 +74,7 @@ export class Bitmap {
     this.#length += count;
     const needed = (this.#length + 7) >> 3;
     if (needed > this.#bytes.length) {
-      const larger = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+      const larger = this.#arena.take(Math.max(needed, this.#bytes.length * 2));
       larger.set(this.#bytes);
       this.#bytes = larger;
     }

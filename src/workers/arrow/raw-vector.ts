@@ -50,13 +50,3 @@ export function addressIn(entries: DataView, row: number): number {
   const at = row * TEXT_ENTRY_BYTES + 8;
   return entries.getUint32(at, true) + entries.getUint32(at + 4, true) * 2 ** 32;
 }
-
-/** The buffers of vectors that can be handed to another thread without a copy. */
-export function buffersOf(vectors: readonly RawVector[]): ArrayBuffer[] {
-  return vectors.flatMap(({ validity, data, heap, children }) => [
-    ...(validity === null ? [] : [validity.buffer as ArrayBuffer]),
-    ...(data === null ? [] : [data.buffer as ArrayBuffer]),
-    ...heap.map(({ bytes }) => bytes.buffer as ArrayBuffer),
-    ...buffersOf(children),
-  ]);
-}

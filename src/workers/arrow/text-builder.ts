@@ -1,5 +1,6 @@
 /** Text and bytes of any length: offsets, and all of it in one piece behind them. */
 import { type Data, type DataType, makeData } from 'apache-arrow';
+import type { Arena } from './arena.ts';
 import type { ColumnBuilder } from './column-builders.ts';
 import { Bitmap, GrowingBytes } from './growing-bytes.ts';
 import {
@@ -12,21 +13,26 @@ import {
 } from './raw-vector.ts';
 import { type Rows, rowAt } from './rows.ts';
 
+/** Words of an entry, the first of which is the length. */
+const ENTRY_WORDS = TEXT_ENTRY_BYTES / Uint32Array.BYTES_PER_ELEMENT;
+
 /** What is expected of a value. */
 const TYPICAL_BYTES = 16;
 
 export class TextBuilder implements ColumnBuilder {
   readonly #type: DataType;
+  readonly #arena: Arena;
   readonly #nulls: Bitmap;
   readonly #bytes: GrowingBytes;
   #offsets: Int32Array;
   #rows = 0;
 
-  constructor(type: DataType, capacity: number) {
+  constructor(type: DataType, capacity: number, arena: Arena) {
     this.#type = type;
-    this.#nulls = new Bitmap(capacity);
-    this.#bytes = new GrowingBytes(capacity * TYPICAL_BYTES);
-    this.#offsets = new Int32Array(capacity + 1);
+    this.#arena = arena;
+    this.#nulls = new Bitmap(capacity, arena);
+    this.#bytes = new GrowingBytes(capacity * TYPICAL_BYTES, arena);
+    this.#offsets = this.#takeOffsets(capacity + 1);
   }
 
   append(vector: RawVector, rows: Rows): void {
@@ -49,9 +55,13 @@ export class TextBuilder implements ColumnBuilder {
   #makeRoom(rows: number): void {
     const needed = this.#rows + rows + 1;
     if (needed <= this.#offsets.length) return;
-    const larger = new Int32Array(Math.max(needed, this.#offsets.length * 2));
+    const larger = this.#takeOffsets(Math.max(needed, this.#offsets.length * 2));
     larger.set(this.#offsets);
     this.#offsets = larger;
+  }
+
+  #takeOffsets(count: number): Int32Array<ArrayBuffer> {
+    return new Int32Array(this.#arena.take(count * Int32Array.BYTES_PER_ELEMENT).buffer);
   }
 
   #appendTexts(texts: readonly (string | null)[], validity: Uint8Array | null, rows: Rows): void {
@@ -69,24 +79,43 @@ export class TextBuilder implements ColumnBuilder {
 
   #appendEntries({ validity, data, heap }: RawVector, rows: Rows): void {
     this.#nulls.appendBits(validity, rows);
-    const entries = data === null ? undefined : new DataView(data.buffer, data.byteOffset, data.byteLength);
-    const memory = new Memory(heap);
+    const offsets = this.#offsets;
+    const first = this.#rows;
+    this.#rows += rows.count;
+    if (data === null) {
+      offsets.fill(this.#bytes.length, first + 1, this.#rows + 1);
+      return;
+    }
+    const words = new Uint32Array(
+      data.buffer,
+      data.byteOffset,
+      data.byteLength / Uint32Array.BYTES_PER_ELEMENT,
+    );
+    let end = this.#bytes.length;
     for (let index = 0; index < rows.count; index += 1) {
       const row = rowAt(rows, index);
-      if (entries !== undefined && data !== null && isValid(validity, row)) {
-        const at = row * TEXT_ENTRY_BYTES;
-        const length = entries.getUint32(at, true);
-        if (length <= INLINE_BYTES) this.#copyFew(data, at + 4, length);
-        else this.#bytes.append(memory.read(addressIn(entries, row), length));
-      }
-      this.#endRow();
+      if (isValid(validity, row)) end += words[row * ENTRY_WORDS] as number;
+      offsets[first + index + 1] = end;
     }
-  }
-
-  /** A loop is faster than a call for so few. */
-  #copyFew(from: Uint8Array, start: number, length: number): void {
-    const { into, at } = this.#bytes.extend(length);
-    for (let index = 0; index < length; index += 1) into[at + index] = from[start + index] as number;
+    // Short texts are copied with all the twelve bytes that they may have: what is behind them is written after them.
+    const { into, at } = this.#bytes.extend(end - this.#bytes.length, INLINE_BYTES);
+    const target = new DataView(into.buffer, into.byteOffset, into.byteLength);
+    const entries = new DataView(data.buffer, data.byteOffset, data.byteLength);
+    const memory = new Memory(heap);
+    let to = at;
+    for (let index = 0; index < rows.count; index += 1) {
+      const next = offsets[first + index + 1] as number;
+      if (next === to) continue;
+      const row = rowAt(rows, index);
+      if (next - to > INLINE_BYTES) into.set(memory.read(addressIn(entries, row), next - to), to);
+      else {
+        const word = row * ENTRY_WORDS;
+        target.setUint32(to, words[word + 1] as number, true);
+        target.setUint32(to + 4, words[word + 2] as number, true);
+        target.setUint32(to + 8, words[word + 3] as number, true);
+      }
+      to = next;
+    }
   }
 
   #endRow(): void {

@@ -16,13 +16,16 @@ import { planType } from './type-plan.ts';
 
 type Vector = ReturnType<typeof duckdb.data_chunk_get_vector>;
 
+/** Gives a copy of memory of DuckDB's. */
+export type Copy = (bytes: Uint8Array) => Uint8Array;
+
 /** Reads the first rows of a vector. */
-type ReadVector = (vector: Vector, rows: number) => RawVector;
+type ReadVector = (vector: Vector, rows: number, copy: Copy) => RawVector;
 
 export interface ArrowReader {
   readonly columns: readonly ArrowColumn[];
   /** The first `rows` rows of a chunk, a vector a column. */
-  read(chunk: DuckDBDataChunk, rows: number): readonly RawVector[];
+  read(chunk: DuckDBDataChunk, rows: number, copy: Copy): readonly RawVector[];
 }
 
 export function arrowReader(names: readonly string[], types: readonly DuckDBType[]): ArrowReader {
@@ -39,8 +42,8 @@ export function arrowReader(names: readonly string[], types: readonly DuckDBType
       plan: plans[index] as ArrowPlan,
       type: type.alias ?? type.toString(),
     })),
-    read: (chunk, rows) =>
-      readers.map((read, index) => read(duckdb.data_chunk_get_vector(chunk.chunk, index), rows)),
+    read: (chunk, rows, copy) =>
+      readers.map((read, index) => read(duckdb.data_chunk_get_vector(chunk.chunk, index), rows, copy)),
   };
 }
 
@@ -136,9 +139,9 @@ function readerOf(type: DuckDBType, plan: ArrowPlan): ReadVector {
     case 'array': {
       if (type.typeId !== Id.ARRAY) throw new TypeError(`${type} is no ARRAY`);
       const read = readerOf(type.valueType, plan.child);
-      return (vector, rows) => ({
-        ...raw(rows, validityOf(vector, rows)),
-        children: [read(duckdb.array_vector_get_child(vector), rows * plan.length)],
+      return (vector, rows, copy) => ({
+        ...raw(rows, validityOf(vector, rows, copy)),
+        children: [read(duckdb.array_vector_get_child(vector), rows * plan.length, copy)],
       });
     }
     case 'struct':
@@ -146,10 +149,10 @@ function readerOf(type: DuckDBType, plan: ArrowPlan): ReadVector {
       return memberReader(type, plan);
     default: {
       const bytes = storedBytes(plan);
-      return (vector, rows) => ({
-        ...raw(rows, validityOf(vector, rows)),
-        data: rows === 0 ? null : copy(duckdb.vector_get_data(vector, rows * bytes)),
-      });
+      return (vector, rows, copy) => {
+        const data = rows === 0 ? null : copy(duckdb.vector_get_data(vector, rows * bytes));
+        return raw(rows, validityOf(vector, rows, copy), data);
+      };
     }
   }
 }
@@ -170,12 +173,12 @@ function storedBytes(plan: ArrowPlan): number {
 
 function listReader(type: DuckDBType, plan: Extract<ArrowPlan, { kind: 'list' | 'map' }>): ReadVector {
   const read = elementReader(type, plan);
-  return (vector, rows) => {
+  return (vector, rows, copy) => {
     const elements = duckdb.list_vector_get_child(vector);
     return {
-      ...raw(rows, validityOf(vector, rows)),
+      ...raw(rows, validityOf(vector, rows, copy)),
       data: rows === 0 ? null : copy(duckdb.vector_get_data(vector, rows * 16)),
-      children: [read(elements, duckdb.list_vector_get_size(vector))],
+      children: [read(elements, duckdb.list_vector_get_size(vector), copy)],
     };
   };
 }
@@ -190,17 +193,17 @@ function memberReader(type: DuckDBType, plan: Extract<ArrowPlan, { kind: 'struct
   const member = (child: DuckDBType, index: number) => readerOf(child, plan.children[index] as ArrowPlan);
   if (type.typeId === Id.STRUCT) return membersOf(type.entryTypes.map(member));
   if (type.typeId !== Id.UNION) throw new TypeError(`${type} is no ${plan.kind}`);
-  const tags: ReadVector = (vector, rows) => ({
-    ...raw(rows, validityOf(vector, rows)),
+  const tags: ReadVector = (vector, rows, copy) => ({
+    ...raw(rows, validityOf(vector, rows, copy)),
     data: rows === 0 ? null : copy(duckdb.vector_get_data(vector, rows)),
   });
   return membersOf([tags, ...type.memberTypes.map(member)]);
 }
 
 function membersOf(members: readonly ReadVector[]): ReadVector {
-  return (vector, rows) => ({
-    ...raw(rows, validityOf(vector, rows)),
-    children: members.map((read, index) => read(duckdb.struct_vector_get_child(vector, index), rows)),
+  return (vector, rows, copy) => ({
+    ...raw(rows, validityOf(vector, rows, copy)),
+    children: members.map((read, index) => read(duckdb.struct_vector_get_child(vector, index), rows, copy)),
   });
 }
 
@@ -219,11 +222,11 @@ function textReader(type: DuckDBType): ReadVector {
   };
 }
 
-function readText(vector: Vector, rows: number): RawVector {
+function readText(vector: Vector, rows: number, copy: Copy): RawVector {
   if (rows === 0) return raw(0, null);
-  const validity = validityOf(vector, rows);
+  const validity = validityOf(vector, rows, copy);
   const data = copy(duckdb.vector_get_data(vector, rows * TEXT_ENTRY_BYTES));
-  return { ...raw(rows, validity), data, heap: heapOf(data, validity, rows) };
+  return { ...raw(rows, validity, data), heap: heapOf(data, validity, rows, copy) };
 }
 
 /** No two addresses that are that near have a page between them that may not be read (getpagesize(2)). */
@@ -233,7 +236,7 @@ const NEAR_BYTES = 4_096;
  * The memory that longer texts are in. Those of a vector mostly lie behind each other: runs of them are copied at once, the few
  * bytes between them too, since a call for each costs more than all the rest.
  */
-function heapOf(entries: Uint8Array, validity: Uint8Array | null, rows: number): HeapRun[] {
+function heapOf(entries: Uint8Array, validity: Uint8Array | null, rows: number, copy: Copy): HeapRun[] {
   const view = new DataView(entries.buffer, entries.byteOffset, entries.byteLength);
   const texts: { readonly row: number; readonly address: number; readonly length: number }[] = [];
   let isSorted = true;
@@ -265,19 +268,15 @@ function heapOf(entries: Uint8Array, validity: Uint8Array | null, rows: number):
   return runs;
 }
 
-function raw(rows: number, validity: Uint8Array | null): RawVector {
-  return { rows, validity, data: null, heap: [], texts: null, children: [] };
+function raw(rows: number, validity: Uint8Array | null, data: Uint8Array | null = null): RawVector {
+  return { rows, validity, data, heap: NONE, texts: null, children: NONE };
 }
 
+const NONE: readonly never[] = [];
+
 /** An array of 64-bit words in DuckDB (duckdb.h, duckdb_vector_get_validity), or none at all. */
-function validityOf(vector: Vector, rows: number): Uint8Array | null {
+function validityOf(vector: Vector, rows: number, copy: Copy): Uint8Array | null {
   if (rows === 0) return null;
   const validity = duckdb.vector_get_validity(vector, Math.ceil(rows / 64) * 8) as Uint8Array | null;
   return validity === null ? null : copy(validity);
-}
-
-function copy(bytes: Uint8Array): Uint8Array {
-  const own = new Uint8Array(bytes.byteLength);
-  own.set(bytes);
-  return own;
 }

@@ -4,14 +4,14 @@
  * ```
  *   a read                -- COPY to the pipe ------------------------> bytes      CSV, NDJSON, Parquet
  *   a read, with limits   -- its rows as texts -----------------------> bytes      CSV, NDJSON
- *   anything              -- its chunks, encoded in a lane ------------> bytes     Arrow
+ *   anything              -- its chunks, encoded in a lane ------------> bytes     Arrow, to the pipe as well where it is large
  *   anything else         -- a table of an instance of its own -- and from there as a read
  * ```
  */
 import type { DuckDBConnection, DuckDBResult } from '@duckdb/node-api';
 import type { ResultOutput, Run } from '../protocol.ts';
 import { abandon } from './abandon.ts';
-import { type ArrowLane, writeArrowResult } from './arrow-result.ts';
+import { type ArrowLane, type ArrowPipe, writeArrowResult } from './arrow-result.ts';
 import type { ChunkSource } from './chunks.ts';
 import type { Instances, Lease } from './instances.ts';
 import { mostWithin, parquetBytes } from './parquet-limit.ts';
@@ -29,8 +29,12 @@ export interface StreamOptions {
   readonly arrow: ArrowLane;
   /** Takes the bytes; resolves when there is room for more. */
   readonly write: (bytes: Uint8Array) => Promise<void>;
-  /** Told before a COPY may write to the pipe, and when it does no more: resolves once all that it wrote has been read. */
-  readonly pipe: { begin(): void; end(): Promise<void> };
+  readonly pipe: ArrowPipe & {
+    /** Told before a COPY may write to the pipe. */
+    begin(): void;
+    /** Told when it does no more. Resolves once all that it wrote has been read. */
+    end(): Promise<void>;
+  };
   /** Told each connection that may have to be interrupted. Never throws. */
   readonly onConnection: (connection: DuckDBConnection) => void;
 }
@@ -102,7 +106,8 @@ async function writeOutcome(
     });
   }
   if (output.format === 'arrow') {
-    return await writeArrowResult(outcome.result, statement, { ...source, lane: options.arrow, write });
+    const { arrow: lane, pipe } = options;
+    return await writeArrowResult(outcome.result, statement, { ...source, lane, pipe, write });
   }
   return await throughScratch(connection, outcome.result, source, options);
 }
