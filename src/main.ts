@@ -368,7 +368,8 @@ export async function startServer(
         if (refusal !== undefined || request.session !== undefined || request.attachAnew) return refusal;
         return circuits.refusal(queryId, request.sources);
       },
-      onEnd: ({ queryId, origin }, failure) => circuits.ended(queryId, origin.sources, verdictOf(failure)),
+      onEnd: ({ queryId, origin }, failure) =>
+        circuits.ended(queryId, origin.sources, verdictOf(failure, origin.sources)),
       overQuota: ({ principal }) => quotas.submit(principal, actors.clock.now()),
       delivered: ({ principal }, bytes) => quotas.delivered(principal, bytes, actors.clock.now()),
       beginResult: () => results.begin(),

@@ -13,6 +13,7 @@
  * Only silence opens it: what fails at once holds nobody up. The clock is an argument.
  */
 import { Failure } from '../failures.ts';
+import { isInlineName } from './source-names.ts';
 
 /** Milliseconds. */
 const FIRST_MS = 1_000;
@@ -113,14 +114,18 @@ function silent(alias: string, leftMs: number): Failure {
   });
 }
 
-/** What is told of its sources by a query that ran: with a result (undefined), or with a failure. */
-export function verdictOf(failure: Failure | undefined): SourceVerdict {
+/**
+ * What is told of its sources, which are called so, by a query that ran: with a result (undefined), or with a failure. Which one kept
+ * silent is found out from the words of client libraries, and these are partly those of a server that the request brought along: what
+ * waited for one is never laid to a configured source.
+ */
+export function verdictOf(failure: Failure | undefined, names: readonly string[]): SourceVerdict {
   switch (failure?.code) {
     case undefined:
     case 'RESULT_TOO_LARGE':
       return { answered: true };
     case 'SOURCE_UNAVAILABLE':
-      return failure?.members.reason === 'no_answer'
+      return failure?.members.reason === 'no_answer' && !names.some(isInlineName)
         ? { answered: false, source: String(failure.members.source) }
         : undefined;
     default:

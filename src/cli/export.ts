@@ -10,6 +10,7 @@ import { cancellable } from './cancellable.ts';
 import { type Problem, readText, type Server, serverFrom } from './client.ts';
 import { download, type RemoteFile } from './download.ts';
 import { CliError, EXIT } from './exit.ts';
+import { sourcesFrom } from './inline-sources.ts';
 import { interrupt } from './interrupt.ts';
 import { parseParams } from './params.ts';
 import { formatProblem } from './problem.ts';
@@ -23,6 +24,8 @@ export interface ExportOptions extends ServerOptions {
   readonly partitionBy?: readonly string[];
   readonly fileSize?: string;
   readonly source?: readonly string[];
+  /** Files, each with a source that the request brings along. */
+  readonly inlineSource?: readonly string[];
   readonly param?: readonly string[];
   /** `s3:ALIAS/PREFIX`; on the server without. */
   readonly to?: string;
@@ -44,6 +47,7 @@ const ASKED_EVERY = { first: 100, longest: 1_000 };
 export async function exportCommand(sql: string, options: ExportOptions): Promise<void> {
   const server = serverFrom(options);
   const params = parseParams(options.param ?? []);
+  const sources = sourcesFrom(options.source, options.inlineSource);
   const destination = options.to === undefined ? undefined : destinationFrom(options.to);
   if (destination !== undefined && options.output !== undefined) {
     throw new CliError(EXIT.usage, '-o fetches files that the server keeps; with --to it keeps none');
@@ -51,7 +55,7 @@ export async function exportCommand(sql: string, options: ExportOptions): Promis
   const body = {
     sql: sql === '-' ? await readText(process.stdin as unknown as IncomingMessage) : sql,
     params,
-    sources: options.source,
+    sources,
     format: options.format,
     compression: options.compression,
     partition_by: options.partitionBy,

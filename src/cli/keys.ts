@@ -6,7 +6,7 @@ import { hash, randomBytes } from 'node:crypto';
 import { Document, isMap } from 'yaml';
 import { PRINCIPAL_NAME } from '../config/auth.ts';
 import { LABEL, type NameRule, nameProblem } from '../config/fields.ts';
-import { SOURCE_ALIAS } from '../config/sources.ts';
+import { SOURCE_ALIAS, SOURCE_KINDS } from '../config/sources.ts';
 import type { Role } from '../principal.ts';
 import { CliError, EXIT, messageOf } from './exit.ts';
 
@@ -14,6 +14,8 @@ export interface KeysOptions {
   readonly role: Role;
   readonly sources?: readonly string[];
   readonly pools?: readonly string[];
+  /** Kinds. */
+  readonly inlineSources?: readonly string[];
 }
 
 /** 256 bits: nobody guesses one, so it needs neither salt nor a slow hash. */
@@ -24,18 +26,29 @@ export async function keysNew(name: string, options: KeysOptions): Promise<void>
   requireName('principal', name, PRINCIPAL_NAME);
   for (const alias of options.sources ?? []) requireName('source', alias, SOURCE_ALIAS);
   for (const pool of options.pools ?? []) requireName('pool', pool, LABEL);
+  for (const kind of options.inlineSources ?? [])
+    if (!SOURCE_KINDS.some((known) => known === kind))
+      throw new CliError(
+        EXIT.usage,
+        `inline source ${JSON.stringify(kind)}: expected one of ${SOURCE_KINDS.join(', ')}`,
+      );
   const key = `dck_${randomBytes(KEY_BYTES).toString('base64url')}`;
   await print(key);
   process.stderr.write(configurationOf(name, key, options));
 }
 
 /** A whole configuration by itself, the advice in comments: `2> duckcoop.yaml` makes one that can be served. */
-function configurationOf(name: string, key: string, { role, sources, pools }: KeysOptions): string {
+function configurationOf(
+  name: string,
+  key: string,
+  { role, sources, pools, inlineSources }: KeysOptions,
+): string {
   const principal = {
     key_hash: `sha256:${hash('sha256', key)}`,
     role,
     ...(sources !== undefined && { sources }),
     ...(pools !== undefined && { pools }),
+    ...(inlineSources !== undefined && { inline_sources: inlineSources }),
   };
   const document = new Document({ auth: { mode: 'api_keys', principals: { [name]: principal } } });
   const node = document.getIn(['auth', 'principals', name], true);

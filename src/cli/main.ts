@@ -56,6 +56,7 @@ asksServer(program.command('query'))
   .argument('<sql>', 'one statement, or several separated by ";"; - reads it from standard input')
   .addOption(new Option('--format <format>', 'of the result').choices(FORMATS).default('table'))
   .option('--source <aliases>', 'sources to attach: a,b', commaSeparated)
+  .option('--inline-source <file>', 'a source to bring along, as YAML with its alias; repeat it', repeated)
   .option('--session <id>', 'run inside this session')
   .option('--param <value>', 'a parameter: VALUE for ? and $1, NAME=VALUE for $name; repeat it', repeated)
   .option('--limit <rows>', 'rows at most (default: 10000 for a table, else all)', wholeNumber)
@@ -73,6 +74,7 @@ asksServer(program.command('export'))
   .option('--partition-by <columns>', 'a folder for each value of them: a,b', commaSeparated)
   .option('--file-size <size>', 'begins another file at that size or so: 100MB')
   .option('--source <aliases>', 'sources to attach: a,b', commaSeparated)
+  .option('--inline-source <file>', 'a source to bring along, as YAML with its alias; repeat it', repeated)
   .option('--param <value>', 'a parameter: VALUE for ? and $1, NAME=VALUE for $name; repeat it', repeated)
   .option('--to <place>', 'where the files go, in place of the server: s3:ALIAS/PREFIX')
   .option('-o, --output <folder>', 'fetch the files into it, each whole or not at all')
@@ -127,6 +129,11 @@ keys
   .addOption(new Option('--role <role>', 'what it may do').choices(ROLES).default('reader'))
   .option('--sources <aliases>', 'sources it may use: a,b (default: all)', commaSeparated)
   .option('--pools <names>', 'pools it may use, its default first: a,b (default: all)', commaSeparated)
+  .option(
+    '--inline-sources <kinds>',
+    'kinds of sources it may bring along: postgres,mysql (default: none)',
+    commaSeparated,
+  )
   .action(async (name: string, options: KeysOptions) => {
     const { keysNew } = await import('./keys.ts');
     await keysNew(name, options);

@@ -9,6 +9,7 @@ import { cancellable } from './cancellable.ts';
 import { ProblemError, readText, type Server, send, serverFrom } from './client.ts';
 import { CliError, EXIT, messageOf } from './exit.ts';
 import type { OutputFormat } from './formats.ts';
+import { sourcesFrom } from './inline-sources.ts';
 import { interrupt } from './interrupt.ts';
 import { fileOutput, type Output, standardOutput } from './output.ts';
 import { parseParams } from './params.ts';
@@ -21,6 +22,8 @@ export interface QueryOptions {
   readonly keyFile?: string;
   readonly format: OutputFormat;
   readonly source?: readonly string[];
+  /** Files, each with a source that the request brings along. */
+  readonly inlineSource?: readonly string[];
   readonly session?: string;
   readonly param?: readonly string[];
   /** Rows at most; a table has its own default, everything else none. */
@@ -42,6 +45,7 @@ export async function queryCommand(sql: string, options: QueryOptions): Promise<
     throw new CliError(EXIT.usage, `${format} is not for a terminal: name a file with -o, or pipe it on`);
   }
   const params = parseParams(options.param ?? []);
+  const sources = sourcesFrom(options.source, options.inlineSource);
   const output = options.output === undefined ? standardOutput() : await fileOutput(options.output);
   const limit = options.limit ?? (format === 'table' ? TABLE_ROWS : undefined);
   const queryId = randomUUID();
@@ -50,7 +54,7 @@ export async function queryCommand(sql: string, options: QueryOptions): Promise<
     query_id: queryId,
     format: format === 'table' ? 'json' : format,
     ...(params !== undefined && { params }),
-    ...(options.source !== undefined && { sources: options.source }),
+    ...(sources !== undefined && { sources }),
     ...(options.session !== undefined && { session: options.session }),
     ...(limit !== undefined && { row_limit: limit }),
   };

@@ -19,6 +19,8 @@ export interface GatewayPass {
 }
 
 const USER = 'duckcoop';
+/** Passes, the latest ones: with sources that requests bring along there is no end of URLs. A statement has no more than a few. */
+const KEPT = 1_000;
 /** Not for whom the request is for. */
 const HOP_HEADERS = ['proxy-authorization', 'proxy-connection', 'connection', 'keep-alive'];
 
@@ -42,8 +44,14 @@ export class WebGateway {
     const port = await this.#listen();
     const known = [...this.#passes].find(([, other]) => other === url);
     const password = known?.[0] ?? randomBytes(16).toString('hex');
+    this.#passes.delete(password);
     this.#passes.set(password, url);
     this.#failures.delete(url);
+    const [oldest] = this.#passes;
+    if (this.#passes.size > KEPT && oldest !== undefined) {
+      this.#passes.delete(oldest[0]);
+      this.#failures.delete(oldest[1]);
+    }
     return { proxy: `http://127.0.0.1:${port}`, user: USER, password };
   }
 

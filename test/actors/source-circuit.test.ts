@@ -88,8 +88,10 @@ it('a source that is configured otherwise begins anew', () => {
 
 it('only silence, and only a result, tell of a source', () => {
   const silent = new Failure('SOURCE_UNAVAILABLE', '', { members: { source: 'db', reason: 'no_answer' } });
-  expect(verdictOf(silent)).toEqual(IN_VAIN);
-  expect(verdictOf(undefined)).toEqual(ANSWERED);
+  expect(verdictOf(silent, ['db'])).toEqual(IN_VAIN);
+  expect(verdictOf(undefined, ['db'])).toEqual(ANSWERED);
   for (const code of ['SOURCE_UNAVAILABLE', 'SQL_ERROR', 'QUERY_TIMEOUT', 'WORKER_CRASHED'] as const)
-    expect(verdictOf(new Failure(code, '', { members: { source: 'db' } }))).toBeUndefined();
+    expect(verdictOf(new Failure(code, '', { members: { source: 'db' } }), ['db'])).toBeUndefined();
+  // Nor of a configured one that was not alone with configured ones.
+  expect(verdictOf(silent, ['db', 'inline:own'])).toBeUndefined();
 });

@@ -33,6 +33,7 @@ describe('duckcoop keys new', () => {
 
   it('puts role, sources and pools down so that YAML reads them as they were written', async () => {
     const args = ['--role', 'writer', '--sources', 'null,pg1', '--pools', '007,true,-'];
+    args.push('--inline-sources', 'postgres,files');
     const { code, stderr } = await duckcoop(['keys', 'new', '1e3', ...args]);
     expect(code).toBe(0);
     const sources = 'sources: { "null": { kind: sqlite, path: a }, pg1: { kind: sqlite, path: b } }';
@@ -41,6 +42,7 @@ describe('duckcoop keys new', () => {
       role: 'writer',
       sources: ['null', 'pg1'],
       pools: ['007', 'true', '-'],
+      inline_sources: ['postgres', 'files'],
     });
   });
 
@@ -51,6 +53,7 @@ describe('duckcoop keys new', () => {
     ['the name of those without a key', ['anonymous']],
     ['an unknown role', ['a', '--role', 'admin']],
     ['an alias that is none', ['a', '--sources', 'pg1,']],
+    ['a kind of sources that is none', ['a', '--inline-sources', 'oracle']],
     ['a pool that is none', ['a', '--pools', 'a b']],
   ])('makes no key for %s, and ends with 2', async (_what, args) => {
     const { code, stdout } = await duckcoop(['keys', 'new', ...args]);

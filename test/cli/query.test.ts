@@ -62,6 +62,31 @@ describe('duckcoop query', () => {
     ]);
   });
 
+  it('sends sources of files, with secrets of this side in them', async () => {
+    const { url, received } = await queryServer({ POST: ONE });
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, 'password'), 'from-file\n');
+    const crm = `alias: crm\nkind: postgres\nhost: db\npassword: "\${file:./password}"\nuser: "\${env:CRM_USER}"\n`;
+    await writeFile(join(folder, 'crm.yaml'), crm);
+    await writeFile(join(folder, 'own.json'), '{"alias": "own", "kind": "files", "path": "/data"}');
+    const files = ['crm.yaml', 'own.json'].flatMap((name) => ['--inline-source', join(folder, name)]);
+    const env = { CRM_USER: 'from-env' };
+    await duckcoop(['query', 'SELECT 1', '--url', url, '--source', 'shop', ...files], { env });
+    expect(received.map(({ body }) => body.sources)).toEqual([
+      [
+        'shop',
+        { alias: 'crm', kind: 'postgres', host: 'db', password: 'from-file', user: 'from-env' },
+        { alias: 'own', kind: 'files', path: '/data' },
+      ],
+    ]);
+    const refused = await duckcoop(['query', 'SELECT 1', '--url', url, ...files]);
+    expect(refused).toMatchObject({ code: 2, stdout: '' });
+    expect(refused.stderr).toContain('crm.yaml: user: expected the environment variable CRM_USER to be set');
+    const missing = ['--inline-source', join(folder, 'nowhere')];
+    expect(await duckcoop(['query', 'SELECT 1', '--url', url, ...missing])).toMatchObject({ code: 2 });
+    expect(received).toHaveLength(1);
+  });
+
   it('sends named parameters as an object', async () => {
     const { url, received } = await queryServer({ POST: ONE });
     await duckcoop(['query', 'SELECT $a', '--url', url, '--param', 'a=1', '--param', 'b=x=y']);

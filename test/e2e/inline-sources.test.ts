@@ -2,12 +2,15 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DuckDBInstance } from '@duckdb/node-api';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { ROOT } from '../support/cli.ts';
 import { bearer, keyHash } from '../support/principals.ts';
 import { S3_KEYS, type S3Server, startS3Server } from '../support/s3-server.ts';
 import { mariadb, type OwnDatabase, postgres, type TestServer } from '../support/servers.ts';
 import { makeFolder } from '../support/temp.ts';
 import { freePort } from '../support/throwaway.ts';
+import { startWebServer } from '../support/web-server.ts';
 import { eventually } from './poll.ts';
 import { visibleOf } from './secret-search.ts';
 import { type Reply, Served, writeConfiguration } from './server.ts';
@@ -89,7 +92,7 @@ sources:
 auth:
   mode: api_keys
   principals:
-${principal('ann', 'inline_sources: [postgres, mysql, s3, files, http, sqlite, ducklake]')}
+${principal('ann', 'inline_sources: [postgres, mysql, s3, files, http, sqlite, duckdb, ducklake]')}
 ${principal('bob', 'inline_sources: [files, mysql]')}
 ${principal('eve', 'inline_sources: []')}
 `;
@@ -153,6 +156,29 @@ ${principal('eve', 'inline_sources: []')}
       { what: 'the export has ended' },
     );
     expect(made).toMatchObject({ state: 'succeeded', rows: 1 });
+  });
+
+  it('is a file, or a web server, as well', async () => {
+    const web = await startWebServer((asked) => (asked === '/in/t.csv' ? 'id,n\n1,2\n' : 404));
+    const file = join(folder.path, 'own.db');
+    const instance = await DuckDBInstance.create(file);
+    const connection = await instance.connect();
+    await connection.run('CREATE TABLE t AS SELECT 1 AS id, 3 AS n');
+    connection.closeSync();
+    instance.closeSync();
+    const sources = [
+      { alias: 'web', kind: 'http', url: `${web.url}/in/`, views: { t: 't.csv' } },
+      { alias: 'ducks', kind: 'duckdb', path: file },
+      { alias: 'lite', kind: 'sqlite', path: join(ROOT, 'examples/data/shop.db') },
+      own.pg,
+    ];
+    const sql =
+      'SELECT w.n, d.n, (SELECT count(*) > 0 FROM lite.main.customers), p.name FROM web.t w JOIN ducks.t d USING (id) JOIN crm.public.t p USING (id)';
+    const reply = await query('ann', sql, { sources });
+    const { sources: configured } = (await get('/v1/sources')).json<{ sources: { alias: string }[] }>();
+    await web.stop();
+    expect(reply.json()).toMatchObject({ data: [[2, 3, true, 'pg1']] });
+    expect(configured.map(({ alias }) => alias)).toEqual(['shared', 'crm']);
   });
 
   it('is let in by its kind, for each principal', async () => {
