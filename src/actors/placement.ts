@@ -104,8 +104,8 @@ function attachmentOf(
 }
 
 /**
- * Views in such a file, and what a catalog says of its files, are read by DuckDB past every wall of ours: with the credentials of a
- * configured source beside them they could go wherever those let in.
+ * Such a file, and what a catalog says of its files, is whatever its sender has made, and DuckDB's native code reads it: the credentials
+ * of a configured source are not in the same process then.
  */
 const UNSEEN: ReadonlySet<SourceKind> = new Set(['sqlite', 'duckdb', 'ducklake']);
 

@@ -35,6 +35,8 @@ const MYSQL = 'host=127.0.0.1 port={mysql} user={mysqluser} database={mysqldatab
 
 export const REMOTE = 'Object storage and web servers beside the sources lk1 and web1';
 
+export const STORED = 'DuckDB files and lakes beside the sources dk1, dl1 and hs1';
+
 export const ATTACKS: readonly Attack[] = [
   ...tables('Scanners that open servers and files by themselves', {
     postgres_scan: [`'${POSTGRES}', 'public', 'canary'`, "'host=127.0.0.1 port={tcp}', 'public', 't'"],
@@ -199,6 +201,53 @@ export const ATTACKS: readonly Attack[] = [
     "FROM read_text(['http://127.0.0.1:{http}/open/shown.csv', 'http://127.0.0.1:{http}/canary.csv'])",
     "FROM read_csv('http://127.0.0.1:{tcp}/open/shown.csv')",
   ]),
+  ...statements(STORED, 'in some way', [
+    "INSERT INTO dk1.shown VALUES ('new')",
+    "UPDATE dk1.shown SET a = 'new'",
+    'DELETE FROM dk1.shown',
+    'DROP TABLE dk1.shown',
+    'CREATE TABLE dk1.taken (a INTEGER)',
+    'CREATE MACRO dk1.step() AS 1',
+    "COMMENT ON TABLE dk1.shown IS 'new'",
+    'ALTER TABLE dk1.shown ADD COLUMN b INTEGER',
+    'COPY FROM DATABASE dk1 TO memory',
+    'DETACH dk1',
+    "FROM 'neighbour.duckdb' -- dk1",
+    "FROM '{stored}/neighbour.duckdb' -- dk1",
+    "FROM read_blob('{stored}/neighbour.duckdb') -- dk1",
+    "FROM read_duckdb('{stored}/neighbour.duckdb', table_name = 'canary') -- dk1",
+    "FROM glob('{stored}/*') -- dk1",
+    "ATTACH '{stored}/neighbour.duckdb' AS other -- dk1",
+    'FROM dk1.leads_out',
+    'FROM dl1.elsewhere',
+    "INSERT INTO dl1.shown VALUES ('new')",
+    'DELETE FROM dl1.shown',
+    'CREATE TABLE dl1.taken (a INTEGER)',
+    'DROP TABLE dl1.shown',
+    "CALL dl1.set_option('parquet_compression', 'zstd')",
+    "CALL ducklake_add_data_files('dl1', 'shown', '{folder}/canary.parquet')",
+    "CALL ducklake_expire_snapshots('dl1', older_than => now())",
+    "CALL ducklake_cleanup_old_files('dl1', cleanup_all => true)",
+    "CALL ducklake_delete_orphaned_files('dl1')",
+    "CALL ducklake_set_option('dl1', 'parquet_compression', 'zstd')",
+    "FROM ducklake_list_files('dl1', 'shown')",
+    "FROM ducklake_snapshots('dl1')",
+    'FROM __ducklake_metadata_dl1.main.ducklake_data_file',
+    'FROM "__DuckLake_Metadata_dl1".ducklake_data_file',
+    'SUMMARIZE __ducklake_metadata_dl1.ducklake_data_file',
+    'USE dl1',
+    "SET search_path = 'dl1'",
+    "FROM read_blob('{stored}/catalog.ducklake') -- dl1",
+    "FROM read_text('{stored}/catalog.ducklake.wal') -- dl1",
+    "FROM read_blob('{stored}/' || 'catalog.ducklake') -- dl1",
+    "FROM '{stored}/catalog.ducklake' -- dl1",
+    "ATTACH '{stored}/catalog.ducklake' AS other -- dl1",
+    "ATTACH 'ducklake:{stored}/catalog.ducklake' AS other",
+    'FROM hs1.scanned',
+    "FROM hs1.scan('{folder}/canary.sqlite')",
+    'FROM hs1.shown',
+  ]),
+  ...statements(STORED, 'answers', ['FROM dl1.snapshots()', 'FROM dl1.options()']),
   ...statements('Statements that open files and servers', 'by statement', [
     "COPY (SELECT 1) TO '{folder}/new.csv'",
     "COPY (SELECT 1) TO 'http://127.0.0.1:{http}/new.csv'",
@@ -306,6 +355,7 @@ export function fillIn(text: string, places: Places, files: string): string {
   const [left, right] = places.halves;
   const values: Readonly<Record<string, string | number>> = {
     folder: places.folder,
+    stored: places.stored,
     files,
     postgres: places.postgres.port,
     user: places.postgres.user,

@@ -12,13 +12,14 @@ export interface Outcome {
 const HEAD = `# What is tried against the sandbox
 
 The attacks that \`test/sandbox/attacks.test.ts\` makes on a running server, and what became of each. This page is written by that test, which fails
-where an outcome is another one: \`npm test -- -u test/sandbox/attacks.test.ts\` writes it anew.
+where an outcome is another one: \`npm test -- test/sandbox/attacks.test.ts -u\` writes it anew.
 
 Everything is real: \`{folder}\` is a folder that is no source, with a secret in a file of each format; \`{postgres}\`, \`{mysql}\`, \`{http}\` and \`{tcp}\` are
 ports of servers that count who comes. In no case does the secret come in a reply, does anything reach a target, is a file made or changed, or does a
 worker end. Each is tried by a reader and by a writer (\`sql.write: true\`), in a request with a PostgreSQL source (\`pg1\`; \`my1\`, of MariaDB, where it is named), and in a
 session with \`pg1\`, a SQLite file and a folder of files. With \`lk1\` (\`s3://lake/open/\`) and \`web1\` (\`http://127.0.0.1:{http}/open/\`) are tried those of
-object storage and the web. Where a session has another outcome it stands behind a slash. What costs an instance of DuckDB each time (requests with \`lk1\` and \`web1\`, and
+object storage and the web; with \`dk1\` (a DuckDB file in \`{stored}\`), \`dl1\` (a lake in \`{stored}\`, whose catalog says that a table is in \`{folder}\`) and \`hs1\` (a
+DuckDB file whose views and macros open others) those of DuckDB's own databases. Where a session has another outcome it stands behind a slash. What costs an instance of DuckDB each time (requests with these, and
 a writer's that the guard has nothing against) is tried with a tenth of the attacks, others each time.
 
 | outcome | what it is |

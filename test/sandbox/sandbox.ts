@@ -28,6 +28,22 @@ export interface Sandbox {
   close(): Promise<void>;
 }
 
+/** Those of a request. */
+const SOURCES = {
+  files: ['pg1'],
+  remote: ['pg1', 'lk1', 'web1'],
+  stored: ['pg1', 'dk1', 'dl1'],
+  hostile: ['sq1', 'hs1'],
+} as const;
+type Sources = keyof typeof SOURCES;
+
+/** Which of them a statement is about. */
+function aboutOf(sql: string): Sources {
+  if (/hs1/i.test(sql)) return 'hostile';
+  if (/dk1|dl1/i.test(sql)) return 'stored';
+  return /s3:\/\/|\/open\/|lk1|web1/i.test(sql) ? 'remote' : 'files';
+}
+
 const nameOf = (role: Role) => `some-${role}`;
 const keyOf = (role: Role) => `key-of-the-${role}`;
 
@@ -36,7 +52,7 @@ export async function makeSandbox(servers: {
   readonly mysql: DatabaseServer;
 }): Promise<Sandbox> {
   const targets = await makeTargets(servers);
-  const { own, files, sqlite, remote, password } = targets;
+  const { own, files, sqlite, remote, stored, password } = targets;
   const principals = Object.fromEntries(
     ROLES.map((role) => [nameOf(role), { key_hash: keyHash(keyOf(role)), role }]),
   );
@@ -67,6 +83,7 @@ export async function makeSandbox(servers: {
       sq1: { kind: 'sqlite', path: sqlite },
       f1: { kind: 'files', path: files },
       ...remote,
+      ...stored,
     },
     config: {
       extensions: { directory: join(ROOT, 'extensions') },
@@ -78,16 +95,21 @@ export async function makeSandbox(servers: {
   await server.server.ready;
   const post = (role: Role, path: string, body: Settings) =>
     call(server.url, 'POST', path, body, undefined, bearer(keyOf(role)));
-  const sessions = new Map<Role, { readonly files: string; readonly remote: string }>();
+  const sessions = new Map<Role, Readonly<Record<Sources, string>>>();
   for (const role of ROLES) {
     const open = async (...sources: string[]): Promise<string> =>
       (await post(role, '/v1/sessions', { sources })).body.session_id;
-    sessions.set(role, { files: await open('pg1', 'sq1', 'f1'), remote: await open('pg1', 'lk1', 'web1') });
+    sessions.set(role, {
+      files: await open('pg1', 'sq1', 'f1'),
+      remote: await open('pg1', 'lk1', 'web1'),
+      stored: await open('pg1', 'dk1', 'dl1'),
+      hostile: await open('sq1', 'hs1'),
+    });
   }
   const fieldsOf = (sql: string, role: Role, scope: Scope) => {
-    const remote = /s3:\/\/|\/open\/|lk1|web1/i.test(sql);
-    if (scope === 'session') return { session: sessions.get(role)?.[remote ? 'remote' : 'files'] };
-    return { sources: ['pg1', ...(sql.includes('my1') ? ['my1'] : []), ...(remote ? ['lk1', 'web1'] : [])] };
+    const about = aboutOf(sql);
+    if (scope === 'session') return { session: sessions.get(role)?.[about] };
+    return { sources: [...SOURCES[about], ...(sql.includes('my1') ? ['my1'] : [])] };
   };
   return {
     server,

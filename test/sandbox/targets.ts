@@ -18,6 +18,8 @@ import { loadScanners } from './scanners.ts';
 export interface Places {
   /** The folder that no source has, with `canary.txt`, `.csv`, `.json`, `.parquet`, `.sqlite` and `.duckdb` (table `canary`). */
   readonly folder: string;
+  /** The folder of `own.duckdb`, `neighbour.duckdb` and `catalog.ducklake`. The first and the last are sources. */
+  readonly stored: string;
   /** Of the way to a PostgreSQL server, counted, with the database `database` and its table `canary`. */
   readonly postgres: { readonly port: number; readonly database: string; readonly user: string };
   readonly mysql: { readonly port: number; readonly database: string; readonly user: string };
@@ -40,6 +42,8 @@ export interface Targets {
   readonly sqlite: string;
   /** Settings of the sources of object storage and of the web. */
   readonly remote: Readonly<Record<'lk1' | 'web1', Readonly<Record<string, unknown>>>>;
+  /** And of those of DuckDB: a file, a lake of which one table is said to be elsewhere, and a file with views that open others. */
+  readonly stored: Readonly<Record<'dk1' | 'dl1' | 'hs1', Readonly<Record<string, unknown>>>>;
   /** The password of a source. It is wanted as well. */
   readonly password: string;
   /** The texts that nobody may get to see. */
@@ -58,8 +62,9 @@ export async function makeTargets(servers: {
   const password = `word${randomBytes(8).toString('hex')}`;
   const halves = [`left${randomBytes(4).toString('hex')}`, `right${randomBytes(4).toString('hex')}`] as const;
   const at = (name: string) => join(path, name);
-  for (const folder of ['closed', 'files']) await mkdir(at(folder));
+  for (const folder of ['closed', 'files', 'stored']) await mkdir(at(folder));
   await writeFiles(at('closed'), at('files'), at('shop.sqlite'), canary);
+  await writeStored(at('stored'), at('closed'), canary);
   const [ownPostgres, ownMysql, postgres, mysql] = await Promise.all([
     servers.postgres.createDatabase(),
     servers.mysql.createDatabase(),
@@ -81,10 +86,12 @@ export async function makeTargets(servers: {
   const s3 = await startS3Server(['lake', 'closed']);
   await putObjects(s3, canary);
   const seen = new Map<string, number>();
-  const contents = await contentsOf(at('closed'));
+  const contentsNow = async () => [await contentsOf(at('closed')), await contentsOf(at('stored'))].join('\n');
+  const contents = await contentsNow();
   return {
     places: {
       folder: at('closed'),
+      stored: at('stored'),
       postgres: { port: doors.postgres.port, database: postgres.database, user: postgres.user },
       mysql: { port: doors.mysql.port, database: mysql.database, user: mysql.user },
       http: doors.http.port,
@@ -109,6 +116,11 @@ export async function makeTargets(servers: {
       },
       web1: { kind: 'http', url: `http://127.0.0.1:${doors.http.port}/open/`, bearer_token: password },
     },
+    stored: {
+      dk1: { kind: 'duckdb', path: at('stored/own.duckdb') },
+      dl1: { kind: 'ducklake', catalog: at('stored/catalog.ducklake'), data_path: at('stored/data') },
+      hs1: { kind: 'duckdb', path: at('stored/hostile.duckdb') },
+    },
     password,
     canaries: [canary, password, halves.join('')],
     touched: async () => {
@@ -117,7 +129,7 @@ export async function makeTargets(servers: {
         if (count() !== (seen.get(name) ?? 0)) touched.push(name);
         seen.set(name, count());
       }
-      if ((await contentsOf(at('closed'))) !== contents) touched.push('files');
+      if ((await contentsNow()) !== contents) touched.push('files');
       const [trace] = await ownPostgres.query("SELECT to_regclass('trace') AS found");
       if (trace?.found !== null) touched.push('postgres source');
       if ((await ownMysql.query("SHOW TABLES LIKE 'trace'")).length > 0) touched.push('mysql source');
@@ -153,6 +165,34 @@ async function writeFiles(closed: string, files: string, sqlite: string, canary:
   instance.closeSync();
 }
 
+async function writeStored(stored: string, closed: string, canary: string): Promise<void> {
+  const instance = await DuckDBInstance.create(':memory:');
+  const connection = await instance.connect();
+  await loadScanners(connection, ['sqlite_scanner', 'ducklake']);
+  const catalog = join(stored, 'catalog.ducklake');
+  const sqlite = `sqlite_scan('${join(closed, 'canary.sqlite')}', 'canary')`;
+  const sql = [
+    `ATTACH '${join(stored, 'own.duckdb')}' AS own`,
+    "CREATE TABLE own.shown AS SELECT 'shown' AS a",
+    `CREATE VIEW own.leads_out AS FROM read_text('${join(closed, 'canary.txt')}')`,
+    `ATTACH '${join(stored, 'neighbour.duckdb')}' AS neighbour`,
+    `CREATE TABLE neighbour.canary AS SELECT '${canary}' AS a`,
+    `ATTACH '${join(stored, 'hostile.duckdb')}' AS hostile`,
+    "CREATE TABLE hostile.shown AS SELECT 'shown' AS a",
+    `CREATE VIEW hostile.scanned AS FROM ${sqlite}`,
+    "CREATE MACRO hostile.scan(place) AS TABLE FROM sqlite_scan(place, 'canary')",
+    `ATTACH 'ducklake:${catalog}' AS lake (DATA_PATH '${join(stored, 'data')}')`,
+    "CREATE TABLE lake.shown AS SELECT 'shown' AS a",
+    "CREATE TABLE lake.elsewhere AS SELECT 'shown' AS a FROM range(100)",
+    'DETACH lake',
+    `ATTACH '${catalog}' AS catalog`,
+    `UPDATE catalog.ducklake_data_file SET path = '${join(closed, 'canary.parquet')}', path_is_relative = false`,
+  ];
+  for (const statement of sql) await connection.run(statement);
+  connection.closeSync();
+  instance.closeSync();
+}
+
 async function putObjects(s3: S3Server, canary: string): Promise<void> {
   await s3.put('s3://lake/open/shown.csv', "SELECT 'shown' AS a");
   for (const url of ['s3://lake/canary.csv', 's3://closed/canary.csv', 's3://closed/canary.parquet'])
@@ -161,7 +201,8 @@ async function putObjects(s3: S3Server, canary: string): Promise<void> {
 
 /** Names, sizes and bytes of all files. */
 async function contentsOf(folder: string): Promise<string> {
-  const names = (await readdir(folder)).sort();
+  const entries = await readdir(folder, { withFileTypes: true });
+  const names = entries.flatMap((entry) => (entry.isFile() ? [entry.name] : [])).sort();
   const files = names.map(async (name) => {
     const path = join(folder, name);
     return [name, (await stat(path)).mtimeMs, (await readFile(path)).toString('latin1')];

@@ -13,6 +13,7 @@ import { PathWall } from './path-wall.ts';
 import { Refusal } from './refusal.ts';
 import { isServer, type Server } from './source-failure.ts';
 import { BEFORE_OBJECT, BLANKS, headOf } from './sql-text.ts';
+import type { StoredCode } from './stored-code.ts';
 import { type FunctionCall, functionCalls, syntaxTree } from './syntax-tree.ts';
 
 /** Table functions that read what the instance may read anyway, or nothing at all. */
@@ -85,6 +86,8 @@ export class Guard {
   #call = /$^/;
 
   readonly #wall: PathWall;
+  /** For what goes with its source. */
+  readonly #storedWall: PathWall;
 
   private constructor(allowed: ReadonlySet<string>, keepsDefinitions: boolean) {
     this.#allowed = allowed;
@@ -92,6 +95,7 @@ export class Guard {
     this.#denied = new Set(this.#callable);
     const isBuiltIn = (name: string) => allowed.has(name) || this.#denied.has(name);
     this.#wall = new PathWall({ isBuiltIn, keepsDefinitions });
+    this.#storedWall = new PathWall({ isBuiltIn, keepsDefinitions: false });
   }
 
   /**
@@ -154,6 +158,32 @@ export class Guard {
       .map((call) => requireRemote(call, attachments));
     if (remote.length === 0) this.#pass(statement);
     return { remoteWrite: remote.some((source) => !source.readOnly) };
+  }
+
+  /**
+   * Throws a {@link Refusal} where what a source has stored may do what no statement may. Nothing in it is given the benefit of the
+   * doubt: of a text that names what it must not, and of which there is no tree, nothing is known.
+   */
+  async checkStored(
+    connection: DuckDBConnection,
+    source: Attachment,
+    { queries, expressions }: StoredCode,
+    attachments: readonly Attachment[],
+  ): Promise<void> {
+    for (const text of queries) {
+      await this.#storedWall.check(connection, text, headOf(text), attachments);
+      const mention = this.#mention.exec(text)?.[1];
+      if (mention === undefined || this.#passed.has(text)) continue;
+      const { tree } = await treeOf(connection, text);
+      const denied =
+        tree === undefined ? mention : [...functionCalls(tree)].find((call) => this.#isDenied(call))?.name;
+      if (denied !== undefined) throw storedRefusal(source, denied);
+      this.#pass(text);
+    }
+    for (const text of expressions) {
+      const name = DENIED_SCALARS.find((each) => this.#denied.has(each) && text.toLowerCase().includes(each));
+      if (name !== undefined) throw storedRefusal(source, name);
+    }
   }
 
   /** Whether a prepared statement only reads. Throws a {@link Refusal} if it does not and `write` is false. */
@@ -247,6 +277,11 @@ async function treeOf(
 function anyOf(names: ReadonlySet<string>): string {
   const escaped = [...names].map((name) => name.replace(/[^a-z0-9_]/g, '\\$&'));
   return `(?<![a-z0-9_])(${escaped.join('|')})(?![a-z0-9_])`;
+}
+
+function storedRefusal({ alias }: Attachment, name: string): Refusal {
+  const detail = `${alias} is not read: a view, a macro or a column that is stored in it calls ${name}, which is not allowed here.`;
+  return new Refusal('FORBIDDEN', detail, { denied: { kind: 'function', name } });
 }
 
 /** The source whose server runs the text, where operators let it. Throws a {@link Refusal} for any other call. */

@@ -14,15 +14,19 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Attachment, Configure } from '../protocol.ts';
 import { extensionsOf } from '../source-extensions.ts';
 import { type AttachedInstance, AttachedInstances, type Purpose } from './attached-instances.ts';
+import { readDuckDBError } from './duckdb-error.ts';
 import { Extensions } from './extensions.ts';
 import { Guard } from './guard.ts';
 import { KEPT } from './kept-database.ts';
+import type { Lake } from './lake-source.ts';
 import { close, connect, lock, type OpenInstance, openBare, openPlain, openSpare } from './open-instance.ts';
 import { NOWHERE } from './parquet-limit.ts';
 import { PreparedCache } from './prepared-cache.ts';
 import { KEEPS_COUNT } from './progress.ts';
 import { literal } from './quote.ts';
-import { attach, makeNamedViews, refreshCatalogs, requireFile } from './sources.ts';
+import { Refusal } from './refusal.ts';
+import { type AttachRequest, attach, makeNamedViews, refreshCatalogs, requireFile } from './sources.ts';
+import { codeOfLake, StoredCodeReader, storesCode, storingFirst } from './stored-code.ts';
 import type { RanStatement } from './volatile.ts';
 import { DamagedWorkspaceError, Workspace } from './workspace.ts';
 import { WorkspaceRoom } from './workspace-room.ts';
@@ -85,6 +89,7 @@ export class Instances {
   /** Of the session, on disk. */
   readonly room: WorkspaceRoom | undefined;
   readonly #attached: AttachedInstances;
+  readonly #storedCode = new StoredCodeReader();
   #staleCatalogs = false;
 
   private constructor(
@@ -113,6 +118,7 @@ export class Instances {
         file,
         open,
         extensions: this.#extensions,
+        attach: (connection, source, request) => this.#attach(connection, source, request, 'database'),
         refresh: (connection, attachments) => this.#refresh(connection, attachments),
       });
     }
@@ -186,6 +192,9 @@ export class Instances {
 
   async #refresh(connection: DuckDBConnection, attachments: readonly Attachment[]): Promise<void> {
     if (!this.#staleCatalogs) await refreshCatalogs(connection, attachments);
+    // The catalog of a lake is a database that others write to meanwhile.
+    for (const source of attachments)
+      if (source.kind === 'ducklake') await this.#checkLake(connection, source, attachments);
   }
 
   /** Why the session's workspace cannot be opened, by this process or any other; undefined where it can, or there is none. */
@@ -290,10 +299,10 @@ export class Instances {
     try {
       connection = await own.instance.connect();
       request.onConnection(connection);
-      for (const source of request.attachments) {
+      for (const source of storingFirst(request.attachments)) {
         await this.#extensions.require(source, own, connection);
         const attaching = connection;
-        await request.connecting(source, () => attach(attaching, source, request));
+        await request.connecting(source, () => this.#attach(attaching, source, request));
       }
       await makeNamedViews(connection, request);
       await connection.run(`SET memory_limit=${literal(`${limits.memoryLimit}B`)}`);
@@ -361,6 +370,33 @@ export class Instances {
     const isKept = owner !== undefined && !hasOwnLimits && folder === undefined;
     if (!isKept || !this.#attached.keeps(attachments)) return undefined;
     return { owner, attachments, copies: copies && this.#pipe !== undefined };
+  }
+
+  async #checkLake(
+    connection: DuckDBConnection,
+    lake: Lake,
+    attachments: readonly Attachment[],
+  ): Promise<void> {
+    try {
+      const code = await codeOfLake(connection, lake);
+      await this.guard.checkStored(connection, lake, code, attachments);
+    } catch (error) {
+      // In a transaction that has failed nothing is answered; and nothing is read then either.
+      if (error instanceof Refusal || readDuckDBError(error).type !== 'TransactionContext') throw error;
+    }
+  }
+
+  /** With what is stored in it looked at. */
+  async #attach(
+    connection: DuckDBConnection,
+    source: Attachment,
+    request: AttachRequest,
+    views?: 'schema' | 'database',
+  ): Promise<void> {
+    const attached = () => attach(connection, source, request, views);
+    if (!storesCode(source)) return await attached();
+    const code = await this.#storedCode.attach(connection, source, attached);
+    await this.guard.checkStored(connection, source, code, request.attachments);
   }
 
   #withExtensions(): Configure {

@@ -4,6 +4,8 @@
  *
  * A view or a macro of a session outlives what was attached when it was made, so its text is held to that in any case.
  */
+import { realpath } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Attachment } from '../protocol.ts';
 import { LAKE_CATALOG } from './lake-catalog.ts';
@@ -49,6 +51,9 @@ export class PathWall {
     attachments: readonly Attachment[],
   ): Promise<void> {
     const hasLake = attachments.some(({ kind }) => kind === 'ducklake');
+    const catalogs = attachments.flatMap((source) =>
+      source.kind === 'ducklake' && source.catalog.kind === 'file' ? [source.catalog.path] : [],
+    );
     if (hasLake || this.#options.keepsDefinitions) refuseLakeCatalog(text, keyword, hasLake);
     const prefixes = attachments.flatMap((source) => remotePrefixOf(source) ?? []);
     const defined =
@@ -61,6 +66,7 @@ export class PathWall {
     const places = await placesOf(connection, text, keyword, functions);
     for (const place of places) {
       if ('path' in place) refuseLakeCatalog(place.path, keyword, hasLake);
+      if (catalogs.length > 0) await requireOther(place, catalogs);
       if (prefixes.length > 0 || outlives) requirePlain(place, prefixes.length === 0 ? undefined : prefixes);
     }
   }
@@ -103,12 +109,15 @@ const RENAMES = /search_path|schema/i;
 
 /** The database of a lake's catalog has no other door than its name, which nothing in a name can hide. */
 function refuseLakeCatalog(text: string, keyword: string, hasLake: boolean): void {
-  if (text.toLowerCase().includes(LAKE_CATALOG))
-    throw new Refusal('FORBIDDEN', 'The catalog of a lake is not read by itself.', {
-      denied: { kind: 'source', name: LAKE_CATALOG },
-    });
+  if (text.toLowerCase().includes(LAKE_CATALOG)) throw catalogRefusal();
   const renames = keyword === 'use' || ((keyword === 'set' || keyword === 'pragma') && RENAMES.test(text));
   if (hasLake && renames) throw Refusal.forbiddenStatement(keyword.toUpperCase());
+}
+
+function catalogRefusal(): Refusal {
+  return new Refusal('FORBIDDEN', 'The catalog of a lake is not read by itself.', {
+    denied: { kind: 'source', name: LAKE_CATALOG },
+  });
 }
 
 function nameOfMacro(text: string): string | undefined {
@@ -120,11 +129,27 @@ function nameOfMacro(text: string): string | undefined {
   return undefined;
 }
 
+/** DuckDB leaves every file open that is attached, and of a lake that is the catalog, with the names of all there ever was. */
+async function requireOther(place: Place, catalogs: readonly string[]): Promise<void> {
+  if ('computedFor' in place) throw computed(place.computedFor);
+  if (!/[./]/.test(place.path)) return;
+  const path = resolve(place.path.replace(/^file:(\/\/(localhost)?(?=\/))?/i, ''));
+  const [real, ...files] = await Promise.all(
+    [path, ...catalogs].map((file) => realpath(file).catch(() => file)),
+  );
+  const isCatalog = [...files, ...catalogs].some((file) =>
+    [path, real].some((each) => each === file || each?.startsWith(`${file}.wal`)),
+  );
+  if (isCatalog) throw catalogRefusal();
+}
+
+function computed(name: string): Refusal {
+  const detail = `${name} reads what is not written out here: with a source of object storage or the web, or a lake, and in views and macros of a session, a path is a text as it stands.`;
+  return new Refusal('FORBIDDEN', detail, { denied: { kind: 'function', name } });
+}
+
 function requirePlain(place: Place, prefixes: readonly RemotePrefix[] | undefined): void {
-  if ('computedFor' in place) {
-    const detail = `${place.computedFor} reads what is not written out here: with a source of object storage or the web, and in views and macros of a session, a path is a text as it stands.`;
-    throw new Refusal('FORBIDDEN', detail, { denied: { kind: 'function', name: place.computedFor } });
-  }
+  if ('computedFor' in place) throw computed(place.computedFor);
   if (!isRemotePath(place.path)) return;
   const problem = remotePathProblem(place.path, prefixes);
   if (problem === undefined) return;

@@ -1,5 +1,6 @@
 /** The syntax tree that DuckDB itself makes of a statement (`json_serialize_sql`), as far as the guard looks at it. */
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { readDuckDBError } from './duckdb-error.ts';
 
 /** A call in the tree, wherever it stands. */
 export interface FunctionCall {
@@ -11,11 +12,19 @@ export interface FunctionCall {
   readonly firstText: string | undefined;
 }
 
-/** Undefined for what is not a SELECT, or cannot be parsed. DuckDB parses the text for it and binds nothing. */
+/**
+ * Undefined for what is not a SELECT, or cannot be parsed, and in a transaction that has failed, which answers nothing before its
+ * ROLLBACK. DuckDB parses the text for it and binds nothing.
+ */
 export async function syntaxTree(connection: DuckDBConnection, statement: string): Promise<unknown> {
-  const reader = await connection.runAndReadAll('SELECT json_serialize_sql($1::VARCHAR)', [statement]);
-  const tree = JSON.parse(String(reader.getRows()[0]?.[0])) as { error: boolean };
-  return tree.error ? undefined : tree;
+  try {
+    const reader = await connection.runAndReadAll('SELECT json_serialize_sql($1::VARCHAR)', [statement]);
+    const tree = JSON.parse(String(reader.getRows()[0]?.[0])) as { error: boolean };
+    return tree.error ? undefined : tree;
+  } catch (error) {
+    if (readDuckDBError(error).type === 'TransactionContext') return undefined;
+    throw error;
+  }
 }
 
 /** All calls of a tree, however deep they are. */

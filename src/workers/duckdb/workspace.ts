@@ -9,7 +9,8 @@ import type { Extensions } from './extensions.ts';
 import type { Lease } from './instances.ts';
 import { close, lock, type OpenInstance } from './open-instance.ts';
 import { literal } from './quote.ts';
-import { attach, makeNamedViews } from './sources.ts';
+import { makeNamedViews } from './sources.ts';
+import { storingFirst } from './stored-code.ts';
 import { type RanStatement, VolatileNames } from './volatile.ts';
 
 export interface WorkspaceRequest {
@@ -26,6 +27,12 @@ export interface WorkspaceOptions {
   readonly file: string;
   readonly open: () => Promise<OpenInstance>;
   readonly extensions: Extensions;
+  /** Attaches a source, its views in a database of their own. */
+  readonly attach: (
+    connection: DuckDBConnection,
+    source: Attachment,
+    request: WorkspaceRequest,
+  ) => Promise<void>;
   /** Has what is attached see what has changed in its sources. */
   readonly refresh: (connection: DuckDBConnection, attachments: readonly Attachment[]) => Promise<void>;
 }
@@ -93,11 +100,11 @@ export class Workspace {
       request.onConnection(connection);
       await attachFile(connection, file);
       await connection.run('USE workspace');
-      for (const source of request.attachments) {
+      for (const source of storingFirst(request.attachments)) {
         await extensions.require(source, open, connection);
         const attaching = connection;
         // Views are nothing of the workspace: they go with their source, and have no schema of the owner's in their way.
-        await request.connecting(source, () => attach(attaching, source, request, 'database'));
+        await request.connecting(source, () => this.#options.attach(attaching, source, request));
       }
       await lock(open.instance, request.attachments, []);
       return { key, open, connection, volatile: new VolatileNames() };
