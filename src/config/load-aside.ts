@@ -2,16 +2,16 @@
  * Loads a configuration in a thread of its own, while the server serves: with ten thousand sources it is seconds of work, and
  * with a file system that hangs it has no end.
  */
+import { createRequire } from 'node:module';
 import { setImmediate } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { fromClonable } from './clonable.ts';
 import type { LoadedConfig } from './load.ts';
 import type { ThreadOptions, ThreadReply } from './load-thread.ts';
 import type { Config } from './schema.ts';
 
-/** As it is built; the same path from the sources and from dist. */
-const THREAD = fileURLToPath(new URL('../../dist/config/load-thread.js', import.meta.url));
+/** The thread's program as it is built. */
+const THREAD = createRequire(import.meta.url).resolve('#load-thread');
 
 /** As `loadConfig`. Rejects where the thread dies of it, as of a heap that is full. */
 export async function loadConfigAside(options: ThreadOptions): Promise<LoadedConfig> {

@@ -3,6 +3,7 @@
  * itself the moment the channel closes: no API process, no worker.
  */
 import { readdirSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { Socket } from 'node:net';
 import { getPriority, setPriority } from 'node:os';
 import { Piscina } from 'piscina';
@@ -104,7 +105,7 @@ async function start(configure: Configure): Promise<void> {
     makePipe(resultPipe(configure.folder)),
   ]);
   const lanes = new Piscina({
-    filename: new URL('./lane.js', import.meta.url).href,
+    filename: createRequire(import.meta.url).resolve('#lane'),
     minThreads: 0,
     maxThreads: 1,
     idleTimeout: 10_000,
