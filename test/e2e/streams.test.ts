@@ -5,7 +5,14 @@ import { connect, type Socket } from 'node:net';
 import { RecordBatchReader } from 'apache-arrow';
 import { describe, expect, test } from 'vitest';
 import { ask } from '../http/edge.ts';
-import { quickPool, type Settings, type TestServer, testServer, until } from '../support/test-server.ts';
+import {
+  quickPool,
+  type Settings,
+  type TestServer,
+  testServer,
+  until,
+  useServer,
+} from '../support/test-server.ts';
 
 const FORMATS = ['ndjson', 'csv', 'arrow', 'parquet'] as const;
 /** Some hundred megabytes, in any format. */
@@ -46,7 +53,7 @@ async function rest(reply: IncomingMessage): Promise<Stream> {
 const fetch = async (server: TestServer, body: Settings) => await rest(await open(server, body));
 
 /** So patient with a COPY that is to stop that no worker is killed for it on a busy machine. */
-const PATIENT = { pools: { interactive: quickPool({ cancel_grace: '5s' }) } };
+const PATIENT = { pools: { interactive: quickPool({ cancel_grace: '5s', timeout: '60s' }) } };
 
 const isIdle = (server: TestServer) => server.workers().some(({ status }) => status().state === 'idle');
 
@@ -67,13 +74,15 @@ async function readNothing(server: TestServer, body: Settings): Promise<Socket> 
 }
 
 describe('a stream that succeeds', () => {
+  const shared = useServer();
+
   test.each([
     ['ndjson', 'application/x-ndjson', undefined],
     ['csv', 'text/csv', 'attachment; filename="mine-csv.csv"'],
     ['arrow', 'application/vnd.apache.arrow.stream', 'attachment; filename="mine-arrow.arrows"'],
     ['parquet', 'application/vnd.apache.parquet', 'attachment; filename="mine-parquet.parquet"'],
   ])('says so behind its last byte: %s', async (format, type, disposition) => {
-    const server = await testServer();
+    const server = shared();
     const before = await server.footprint();
     const { reply, cut } = await fetch(server, { sql: SMALL, format, query_id: `mine-${format}` });
     expect(cut).toBe(false);
@@ -95,7 +104,7 @@ describe('a stream that succeeds', () => {
   });
 
   test('is chosen by the Accept header, by its weights, and by the field before that', async () => {
-    const server = await testServer();
+    const server = shared();
     const type = async (accept: string, more = '') => {
       const url = `${server.url}/v1/query?sql=${encodeURIComponent(SMALL)}${more}`;
       return (await ask(url, { headers: { accept } })).headers['content-type'];
@@ -118,15 +127,17 @@ describe('a stream that succeeds', () => {
     [{ format: 'csv', csv: { null: 'a,b' } }, 'csv.null'],
     [{ format: 'csv', csv: { quote: "'" } }, 'csv.quote'],
   ])('is refused where its options make no sense: %o', async (fields, path) => {
-    const server = await testServer();
+    const server = shared();
     const reply = await server.query(SMALL, fields);
     expect([reply.status, reply.body.errors[0].path]).toEqual([400, path]);
   });
 });
 
 describe('a failure', () => {
+  const shared = useServer({ config: { retry: { max: 1 } } });
+
   test.each(FORMATS)('before the first bytes is an ordinary one: %s', async (format) => {
-    const server = await testServer({ config: { retry: { max: 1 } } });
+    const server = shared();
     const wrong = await server.query('SELECT nope', { format });
     expect([wrong.status, wrong.body.code]).toEqual([400, 'SQL_ERROR']);
     // Some rows are written by then, and held back.
@@ -143,15 +154,17 @@ describe('a failure', () => {
     // A read whose worker dies before a byte has left is tried again.
     await until('the worker has stopped, or a new one is idle', () => isIdle(server));
     server.fault('interactive', 'sigsegv', 'replying');
-    const reply = await fetch(server, { sql: SMALL, format });
+    const reply = await fetch(server, { sql: SMALL, format, query_id: `retried-${format}` });
     expect([reply.reply.statusCode, reply.cut]).toEqual([200, false]);
-    expect(server.events('query.retried')).toHaveLength(1);
+    const retried = server.events('query.retried').map(({ query_id }) => query_id);
+    expect(retried.filter((id) => id === `retried-${format}`)).toHaveLength(1);
   });
 
   test.each(FORMATS)('in the middle cannot look whole: %s', async (format) => {
-    const server = await testServer();
+    const server = shared();
     const before = await server.footprint();
-    const reply = await open(server, { sql: HUGE, format, query_id: 'q' });
+    const query_id = `cut-${format}`;
+    const reply = await open(server, { sql: HUGE, format, query_id });
     expect(reply.statusCode).toBe(200);
     const { pid } = server.workers()[0]?.status() ?? {};
     process.kill(pid as number, 'SIGSEGV');
@@ -159,14 +172,14 @@ describe('a failure', () => {
     expect([cut, reply.trailers]).toEqual([true, {}]);
     if (format === 'ndjson') {
       const { error } = JSON.parse(text.trimEnd().split('\n').at(-1) as string);
-      expect(error).toMatchObject({ code: 'WORKER_CRASHED', query_id: 'q', worker: { signal: 'SIGSEGV' } });
+      expect(error).toMatchObject({ code: 'WORKER_CRASHED', query_id, worker: { signal: 'SIGSEGV' } });
     }
     await until('a new worker is idle', () => isIdle(server));
     await server.expectNothingLeaked(before);
   });
 
   test('in the middle is seen by a reader of Arrow that does not see how the connection ended', async () => {
-    const server = await testServer();
+    const server = shared();
     const reply = await open(server, { sql: HUGE, format: 'arrow' });
     const pieces: Buffer[] = [];
     reply.on('data', (piece) => pieces.push(piece));
@@ -180,7 +193,7 @@ describe('a failure', () => {
   });
 
   test('in the middle resets the connection of a client that knows no chunks', async () => {
-    const server = await testServer();
+    const server = shared();
     const { port } = new URL(server.url);
     const outcome = new Promise<string>((resolve) => {
       const socket = connect(Number(port), '127.0.0.1');
@@ -197,9 +210,26 @@ describe('a failure', () => {
     expect(await outcome).toMatch(/^ECONNRESET HTTP\/1.1 200/);
     await until('a new worker is idle', () => isIdle(server));
   });
+});
 
-  test('by its time, or by DELETE, ends a stream that nobody reads', async () => {
-    const server = await testServer(PATIENT);
+describe('a client', () => {
+  const shared = useServer(PATIENT);
+
+  test.each(FORMATS)('that leaves gives its worker back at once: %s', async (format) => {
+    const server = shared();
+    const before = await server.footprint();
+    const reply = await open(server, { sql: HUGE, format, query_id: `left-${format}` });
+    reply.once('data', () => reply.destroy());
+    reply.on('error', () => undefined);
+    await until('the worker is idle', () => isIdle(server), 5_000);
+    expect((await server.get(`/v1/queries/left-${format}`)).body.state).toBe('cancelled');
+    expect(server.events('worker.exited')).toEqual([]);
+    expect((await server.query('SELECT 1')).status).toBe(200);
+    await server.expectNothingLeaked(before);
+  });
+
+  test('that reads nothing loses its stream by its time, or by DELETE', async () => {
+    const server = shared();
     const socket = await readNothing(server, {
       sql: HUGE,
       format: 'csv',
@@ -215,21 +245,6 @@ describe('a failure', () => {
     other.destroy();
     expect(server.events('worker.exited')).toEqual([]);
   });
-});
-
-describe('a client', () => {
-  test.each(FORMATS)('that leaves gives its worker back at once: %s', async (format) => {
-    const server = await testServer(PATIENT);
-    const before = await server.footprint();
-    const reply = await open(server, { sql: HUGE, format, query_id: 'left' });
-    reply.once('data', () => reply.destroy());
-    reply.on('error', () => undefined);
-    await until('the worker is idle', () => isIdle(server), 5_000);
-    expect((await server.get('/v1/queries/left')).body.state).toBe('cancelled');
-    expect(server.events('worker.exited')).toEqual([]);
-    expect((await server.query('SELECT 1')).status).toBe(200);
-    await server.expectNothingLeaked(before);
-  });
 
   test('that reads nothing is disconnected, and its worker free', async () => {
     const server = await testServer({
@@ -243,7 +258,7 @@ describe('a client', () => {
   });
 
   test('that reads slowly costs the server no memory', async () => {
-    const server = await testServer({ pools: { interactive: quickPool({ timeout: '60s' }) } });
+    const server = shared();
     // Once at full speed, so that what grows with use has grown.
     await rest(await open(server, { sql: HUGE, format: 'csv', row_limit: 100_000 }));
     const reply = await open(server, { sql: HUGE, format: 'csv' });

@@ -4,7 +4,7 @@ import { type IncomingHttpHeaders, request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
-import { onTestFinished } from 'vitest';
+import { afterAll, beforeAll, beforeEach, onTestFinished } from 'vitest';
 import { stringify } from 'yaml';
 import type { RosterEntry, WorkerRoster } from '../../src/actors/worker-roster.ts';
 import { loadConfig } from '../../src/config/load.ts';
@@ -88,13 +88,31 @@ export interface TestServerOptions {
 export async function testServer(options: TestServerOptions = {}): Promise<TestServer> {
   const server = await startTestServer(options);
   onTestFinished(() => server.stop());
-  await until(
+  await untilIdle(server);
+  return server;
+}
+
+/**
+ * One for all tests of a file or of a `describe`: started before the first of them, stopped and checked for leaks after the last.
+ * Every test finds all workers of it idle.
+ */
+export function useServer(options: TestServerOptions = {}): () => TestServer {
+  let server: TestServer | undefined;
+  beforeAll(async () => {
+    server = await startTestServer(options);
+  });
+  beforeEach(() => untilIdle(server as TestServer));
+  afterAll(() => server?.stop());
+  return () => server as TestServer;
+}
+
+function untilIdle(server: TestServer): Promise<void> {
+  return until(
     'all workers are idle',
     () =>
       server.workers().every(({ status }) => ['idle', 'reserve'].includes(status().state)) &&
       server.workers().some(({ status }) => status().state === 'idle'),
   );
-  return server;
 }
 
 /** Links lead to a port of their own, unless a test says which. */
