@@ -43,6 +43,8 @@ const worker = new WorkerProcess(
     },
     finished: () => undefined,
     withdrawn: () => undefined,
+    progress: () => undefined,
+    swollen: () => undefined,
     bytes: () => undefined,
     exit: () => undefined,
   },
