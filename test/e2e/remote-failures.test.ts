@@ -163,21 +163,25 @@ describe.skipIf(pgServer === undefined || myServer === undefined)('a database se
   );
 
   it('that accepts and says nothing is unavailable within its connect_timeout, while others are read', async () => {
+    // From here on its worker has it attached.
+    await count('postgres');
     for (const proxy of Object.values(proxies)) proxy.set('silent');
     const before = exits();
+    let answered = 0;
     const silent = Promise.all(
-      KINDS.map(async (kind) => ({
-        first: await count(kind, `${kind}_proxied`),
-        second: await count(kind, `${kind}_proxied`),
-      })),
+      KINDS.map(async (kind) => {
+        const first = await count(kind, `${kind}_proxied`);
+        answered += 1;
+        return { first, second: await count(kind, `${kind}_proxied`) };
+      }),
     );
     const other = await count('postgres');
     expect(other.body.data).toEqual([[ROWS]]);
+    expect(answered).toBe(0);
     const replies = await silent;
     for (const [index, { first, second }] of replies.entries()) {
       const alias = `${KINDS[index]}_proxied`;
       expect(first.body).toMatchObject({ ...unavailable(alias), reason: 'no_answer' });
-      expect(first.ms).toBeGreaterThan(other.ms);
       // Who asks again is turned away, and takes no worker to find out the same.
       expect(second.body).toMatchObject(unavailable(alias, /is not asked again before/));
       expect(second.headers).toHaveProperty('retry-after');

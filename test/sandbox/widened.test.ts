@@ -63,6 +63,15 @@ describe.skipIf(pg === undefined || my === undefined)('operators', () => {
     ["FROM postgres_query('open_pg', 'SELECT 1'), postgres_query('closed_pg', 'SELECT 1')", 'postgres_query'],
     ["CALL postgres_execute('open_pg', 'SELECT 1')", 'postgres_execute'],
     ["CALL postgres_query('open_pg', 'SELECT 1')", 'postgres_query'],
+    ["FROM mysql_query('open_my', 'LOAD DATA LOCAL INFILE ''/etc/hostname'' INTO TABLE t')", 'mysql_query'],
+    [
+      "FROM mysql_query('open_my', $$\n load data local infile '/etc/hostname' into table t$$)",
+      'mysql_query',
+    ],
+    [
+      "FROM mysql_query('open_my', 'LO' || 'AD DATA LOCAL INFILE ''/etc/hostname'' INTO TABLE t')",
+      'mysql_query',
+    ],
     ["CREATE TABLE taken AS FROM postgres_query('closed_pg', 'SELECT 1')", 'postgres_query'],
     ["CREATE MACRO taken(a) AS TABLE FROM postgres_query(a, 'SELECT 1')", 'postgres_query'],
   ])('of no other source, and in no other way: %s', async (sql, name) => {

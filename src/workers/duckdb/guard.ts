@@ -284,16 +284,23 @@ function storedRefusal({ alias }: Attachment, name: string): Refusal {
   return new Refusal('FORBIDDEN', detail, { denied: { kind: 'function', name } });
 }
 
+/**
+ * With a text that begins so, and no other, MySQL's client sends the server whatever file of this machine the server then asks for
+ * (MariaDB Connector/C, local_infile).
+ */
+const SENDS_FILES = /^\s*load/i;
+
 /** The source whose server runs the text, where operators let it. Throws a {@link Refusal} for any other call. */
 function requireRemote(
-  { name, isTable, firstText }: FunctionCall,
+  { name, isTable, texts: [source, text] }: FunctionCall,
   attachments: readonly Attachment[],
 ): Server {
   const kind = REMOTE_QUERIES[name.toLowerCase()];
-  const alias = firstText?.toLowerCase();
-  for (const source of attachments) {
-    if (!isTable || source.kind !== kind || source.alias.toLowerCase() !== alias) continue;
-    if (isServer(source) && source.remoteQuery === true) return source;
-  }
-  throw Refusal.forbiddenFunction(name);
+  const alias = source?.toLowerCase();
+  const server = attachments
+    .filter(isServer)
+    .find((other) => other.kind === kind && other.alias.toLowerCase() === alias);
+  const sendsFiles = kind === 'mysql' && (text === undefined || SENDS_FILES.test(text));
+  if (!isTable || server?.remoteQuery !== true || sendsFiles) throw Refusal.forbiddenFunction(name);
+  return server;
 }

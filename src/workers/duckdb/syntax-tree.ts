@@ -8,8 +8,8 @@ export interface FunctionCall {
   readonly name: string;
   /** It stands where a table would. */
   readonly isTable: boolean;
-  /** Its first argument, where that is a text as it stands. */
-  readonly firstText: string | undefined;
+  /** Its arguments, those that are a text as it stands. */
+  readonly texts: readonly (string | undefined)[];
 }
 
 /**
@@ -35,7 +35,7 @@ export function* functionCalls(root: unknown): Generator<FunctionCall> {
     const { node, isTable } = next;
     if (typeof node !== 'object' || node === null) continue;
     if ('function_name' in node) {
-      yield { name: String(node.function_name), isTable, firstText: firstTextOf(node) };
+      yield { name: String(node.function_name), isTable, texts: textsOf(node) };
     }
     const ofTable = 'type' in node && node.type === 'TABLE_FUNCTION';
     for (const [key, member] of Object.entries(node))
@@ -43,11 +43,15 @@ export function* functionCalls(root: unknown): Generator<FunctionCall> {
   }
 }
 
-function firstTextOf(node: object): string | undefined {
+function textsOf(node: object): (string | undefined)[] {
   const children: unknown = 'children' in node ? node.children : undefined;
-  const first = (Array.isArray(children) ? children[0] : undefined) as
-    | { type?: unknown; value?: { type?: { id?: unknown }; value?: unknown } }
-    | undefined;
-  if (first?.type !== 'VALUE_CONSTANT' || first.value?.type?.id !== 'VARCHAR') return undefined;
-  return typeof first.value.value === 'string' ? first.value.value : undefined;
+  return Array.isArray(children) ? children.map(textOf) : [];
+}
+
+function textOf(node: {
+  readonly type?: unknown;
+  readonly value?: { readonly type?: { readonly id?: unknown }; readonly value?: unknown };
+}): string | undefined {
+  if (node.type !== 'VALUE_CONSTANT' || node.value?.type?.id !== 'VARCHAR') return undefined;
+  return typeof node.value.value === 'string' ? node.value.value : undefined;
 }
