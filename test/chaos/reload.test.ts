@@ -120,7 +120,7 @@ it('a pool grows and shrinks, by draining: what runs on a worker that goes is no
   expect((await waits).body.data).toEqual([[42]]);
   await until('there is one', () => server.workers().length === 1);
   expect(ids(server)).toEqual(['interactive-1']);
-  expect((await workersNode(server)).children).toHaveLength(1);
+  await until('the tree has one', async () => (await workersNode(server)).children?.length === 1);
   for (const { cause } of server.events('worker.exited')) expect(cause).toBe('recycled');
 
   // To and fro, faster than workers come and go.
