@@ -1,20 +1,17 @@
 import { defineConfig } from 'vitest/config';
 
-/** Tests of the API process's parts: a file does not mind what another one has left in its process. */
-const UNITS = [
-  'test/*.test.ts',
-  'test/{actors,config,crashes,results,sessions,supervisors,telemetry}/**/*.test.ts',
-  // Not the one that puts a module of its own in the place of node's.
-  'test/http/!(auth).test.ts',
-];
+/** What needs a process that nobody was in before: for its memory map, its environment, its modules. */
+const ALONE = ['test/http/auth.test.ts', 'test/support/servers.test.ts', 'test/workers/launch.test.ts'];
 
 export default defineConfig({
   test: {
     projects: [
-      // By name, so the many short ones come last and leave neither worker idle for long.
-      { extends: true, test: { name: 'processes', include: ['test/**/*.test.ts'], exclude: UNITS } },
-      // To load what they test takes longer than the tests: one process of each worker does so once.
-      { extends: true, test: { name: 'units', include: UNITS, isolate: false } },
+      { extends: true, test: { name: 'alone', include: ALONE } },
+      // The others share a process of each worker: to load what they test takes longer than many of them do.
+      {
+        extends: true,
+        test: { name: 'shared', include: ['test/**/*.test.ts'], exclude: ALONE, isolate: false },
+      },
     ],
     setupFiles: ['test/support/seed.ts'],
     globalSetup: ['scripts/lib/vitest-setup.js'],
