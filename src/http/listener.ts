@@ -67,10 +67,13 @@ export class Listener {
       requireHostHeader: false,
     });
     this.#server.on('connection', (socket) => this.#track(socket));
-    this.#server.on('request', (request, response) => {
+    const answer: RequestListener = (request, response) => {
       this.#begin(request, response);
       handler(request, response);
-    });
+    };
+    this.#server.on('request', answer);
+    // An expectation that is not known is not met, and need not be refused (RFC 9110, section 10.1.1).
+    this.#server.on('checkExpectation', answer);
     handleClientErrors(this.#server, (socket, callback) => this.#whenAnswered(socket, callback));
   }
 

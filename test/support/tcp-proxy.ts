@@ -17,7 +17,11 @@ export interface TcpProxy {
   close(): Promise<void>;
 }
 
-export async function tcpProxy(target: { readonly host: string; readonly port: number }): Promise<TcpProxy> {
+/** Listens at `address`, which is one of this machine's own. */
+export async function tcpProxy(
+  target: { readonly host: string; readonly port: number },
+  address = '127.0.0.1',
+): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   let accepted = 0;
   let silent = false;
@@ -55,7 +59,7 @@ export async function tcpProxy(target: { readonly host: string; readonly port: n
       client.once('drain', () => upstream.resume());
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, address, resolve));
   const { port } = server.address() as { port: number };
   return {
     port,

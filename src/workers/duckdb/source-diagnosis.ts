@@ -43,7 +43,7 @@ const SIGNS: readonly (readonly [Reason, RegExp])[] = [
   ['no_database', /database ".*" does not exist|Unknown database/s],
   [
     'authentication',
-    /password authentication failed|no password supplied|no pg_hba\.conf entry|role ".*" (?:does not exist|is not permitted)|Access denied for user|\(HTTP 40[13]\b|HTTP 40[13] for|Authentication Failure/s,
+    /password authentication failed|no password supplied|no pg_hba\.conf entry|pg_hba\.conf rejects|role ".*" (?:does not exist|is not permitted)|Access denied for user|\(HTTP 40[13]\b|HTTP 40[13] for|Authentication Failure/s,
   ],
   ['tls', /\bSSL\b|\bTLS\b|certificate/],
   ['no_bucket', /NoSuchBucket|HTTP 404[^\n]*[?&]list-type=2|\?.*list-type=2.*HTTP 404/s],
@@ -56,7 +56,7 @@ const SIGNS: readonly (readonly [Reason, RegExp])[] = [
   ],
   [
     'server_error',
-    /\(HTTP (?:5\d\d|0)\b|HTTP 5\d\d for|receiving data from the peer|Server returned nothing/,
+    /\(HTTP (?:5\d\d|0)\b|HTTP 5\d\d for|receiving data from the peer|Server returned nothing|Lost connection to server at/,
   ],
 ];
 
