@@ -85,9 +85,9 @@ const CASES: readonly Case[] = [
     paths: ['sources[0]', 'sources[2]'],
   },
   {
-    name: 'an inline source',
+    name: 'an inline source that lacks something',
     body: { sql: 'SELECT 1', sources: [{ kind: 'files' }] },
-    paths: ['sources[0]'],
+    paths: ['sources[0].alias', 'sources[0].path'],
   },
   {
     name: 'an unknown session',

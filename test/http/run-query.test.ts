@@ -58,6 +58,7 @@ describe('a query that succeeds', () => {
         params,
         rowFormat: 'objects',
         sources: ['pg1', 'landing'],
+        inline: [],
         pool: 'interactive',
         timeoutMs: 1000,
         queueTimeoutMs: 2000,
